@@ -1,0 +1,56 @@
+"""What was measured in one case, ready for JSON and for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from medseg.domain.spec import to_plain
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One label (or all instances of one) in one region.
+
+    volume_ml:     None for pictures and for images of unknown pixel size.
+    area_mm2:      pictures of known pixel size.
+    instances:     how many, for instance bundles.
+    centroid_ras_mm: centre of gravity, None where the label is absent.
+    touches_border: the label reaches the edge of the image or the box, so it may be cut off.
+    """
+
+    label: str
+    value: int
+    voxels: int
+    volume_ml: float | None = None
+    area_mm2: float | None = None
+    instances: int | None = None
+    centroid_ras_mm: tuple[float, ...] | None = None
+    mean_intensity: float | None = None
+    touches_border: bool = False
+    region: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """One segmented case: what was found, by what, how."""
+
+    case: str
+    bundle: str
+    bundle_version: str
+    medseg_version: str
+    shape_ijk: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    device: str
+    precision: str
+    windows: int
+    seconds: dict[str, float]
+    measures: tuple[Measure, ...]
+    outputs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `--json`."""
+        plain: dict[str, Any] = to_plain(self)
+        return plain

@@ -1,0 +1,73 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from medseg.domain.errors import OutputError, ResourceError
+
+_NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what was written there takes the final name when the block ends well.
+
+    The file is flushed to disk before it is renamed, so a reader, or a crash at any moment, finds the old file, the
+    new one or none, never a part. The temporary name keeps the ending, which writers choose formats by.
+
+    Raises: ResourceError if the disk is full, OutputError if the folder cannot be written.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise ResourceError(f"{path}: the disk is full; free some space and run again") from error
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The file with this content, or, on any failure, what was there before."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and try a file in it, before hours of work depend on it.
+
+    Raises: OutputError if either cannot be done.
+    """
+    probe = folder / f".{secrets.token_hex(6)}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some file systems cannot sync a folder; the rename itself is still atomic
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
