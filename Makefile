@@ -1,0 +1,70 @@
+# make install, then make demo. Everything goes into .venv of this clone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.medseg-installed
+
+# The one big dependency, installed first so that nothing else chooses its build. On Linux pip's default is a build
+# for NVIDIA GPUs that also runs without one. For another CUDA version, or a smaller CPU-only build, take the index
+# URL that pytorch.org shows under "Start Locally": make install TORCH_INDEX_URL=https://...
+TORCH ?= torch==2.13.0
+TORCH_INDEX_URL ?=
+
+# Labelled images for training and for the tests marked "data"; this default is exported only where it exists.
+MEDSEG_DATA ?= ../shared/data
+DATA_FOLDER := $(shell CDPATH= cd -- "$(MEDSEG_DATA)" 2>/dev/null && pwd)
+ifneq ($(DATA_FOLDER),)
+override MEDSEG_DATA := $(DATA_FOLDER)
+export MEDSEG_DATA
+endif
+
+.PHONY: help install demo test test-slow lint format train-hippocampus train-nuclei constraints docker clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## medseg with its demo and development tools in .venv
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "medseg needs Python 3.11 or newer: make install PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) -c constraints.txt '$(TORCH)'
+	$(BIN)/pip install -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+demo: install  ## segment example images into demo_output/
+	$(BIN)/medseg demo -o demo_output
+
+test: install  ## the tests but the slow ones
+	$(BIN)/pytest -m "not slow"
+
+test-slow: install  ## only the slow tests: training, killed processes
+	$(BIN)/pytest -m slow
+
+lint: install  ## style, types, import layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train-hippocampus: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	$(BIN)/medseg train data_manifests/hippocampus.json -o runs/hippocampus_mr_segmentation
+
+train-nuclei: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	$(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
+
+constraints: install  ## pin what is installed now
+	$(BIN)/pip freeze --exclude medseg | sed 's/+[a-z0-9.]*$$//' > constraints.txt
+	@touch $(STAMP)
+
+docker:  ## the image medseg, CPU only; see the Dockerfile for GPUs
+	docker build -t medseg .
+
+clean:  ## remove caches and outputs, keep .venv and runs/
+	rm -rf demo_output build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find medseg tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""The `medseg` command: strings become values, refusals become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from typing import Annotated
+
+import typer
+
+from medseg import __version__
+from medseg.domain.errors import MedsegError
+
+app = typer.Typer(
+    name="medseg",
+    help="Segment medical images: NIfTI, DICOM series, PNG and TIFF; train, evaluate and pack the models.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def medseg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _add_commands() -> None:
+    from medseg.cli import train
+
+    app.command("train")(train.train)
+
+
+_add_commands()
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except MedsegError as error:
+        _say(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted; nothing half-written was left behind")
+        code = 130
+    except MemoryError:
+        _say("not enough memory; close other programs or segment a smaller region (--roi)")
+        code = 6
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except Exception as error:
+        code = _usage_or_bug(error)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _usage_or_bug(error: Exception) -> int:
+    import click
+
+    if isinstance(error, click.exceptions.Abort):
+        _say("interrupted")
+        return 130
+    if isinstance(error, click.ClickException):
+        _say(f"{error.format_message()} (see {_command_of(error)} --help)")
+        return 2
+    handle, path = tempfile.mkstemp(prefix="medseg-bug-", suffix=".txt")
+    with os.fdopen(handle, "w") as file:
+        file.write(f"medseg {__version__}\n" + "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__)
+    _say(f"a bug of medseg: {type(error).__name__}; please report {path} (it holds no image data and no names)")
+    return 70
+
+
+def _command_of(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return context.command_path if context is not None else "medseg"
+
+
+def _say(message: str) -> None:
+    print("medseg: " + " ".join(message.split()), file=sys.stderr, flush=True)

@@ -1,0 +1,52 @@
+"""Progress on a terminal as bars, elsewhere as plain lines; always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medseg.engines.trainer import Progress
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def bar(title: str, total: int, quiet: bool) -> Iterator[Advance]:
+    """A bar that the yielded function moves on by so many; shown only on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=total)
+        yield lambda count: bars.update(task, advance=count)
+
+
+@contextmanager
+def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar for the steps and, after each validation, a line with the loss and the scores."""
+    started, first = time.monotonic(), [0]
+    with bar("training", steps, quiet) as advance:
+        at = [0]
+
+        def report(progress: Progress) -> None:
+            first[0] = first[0] or progress.step
+            advance(progress.step - at[0])
+            at[0] = progress.step
+            if progress.scores is None or quiet:
+                return
+            seconds = (time.monotonic() - started) / max(progress.step - first[0], 1)
+            scores = "  ".join(f"{name} {value:.4f}" for name, value in zip(names, progress.scores, strict=True))
+            left = seconds * (progress.steps - progress.step) / 60
+            line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  {scores}  {left:.0f} min left"
+            print(line, file=sys.stderr, flush=True)
+
+        yield report

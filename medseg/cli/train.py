@@ -1,0 +1,64 @@
+"""`medseg train`: a manifest becomes a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    manifest: Annotated[Path, typer.Argument(help="The data set: a JSON file of `medseg manifest build`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the bundle, bundles/NAME.")],
+    network: Annotated[str, typer.Option(help="unet, residual_unet, unetpp, ...")] = "unet",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps in all.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
+    plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of checkpoints and curve [OUTPUT.training].")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Train a network on a data set and pack it as a bundle. Run it again to go on after a stop."""
+    from medseg.cli.memory import keep_freed_memory
+
+    keep_freed_memory()
+    import json
+
+    from medseg.cli import progress
+    from medseg.cli.device import choose_device
+    from medseg.data.dataset import load_samples
+    from medseg.domain.errors import InputError, OutputError
+    from medseg.domain.spec import from_plain, to_plain
+    from medseg.engines.plan import TrainSpec, class_names, default_plan, to_target
+    from medseg.engines.trainer import fit
+    from medseg.io.files import require_writable, write_text
+    from medseg.io.manifest import data_root, read_manifest
+    from medseg.io.manifest_build import sha256_of
+
+    chosen = choose_device(device, threads)
+    described = read_manifest(manifest)
+    root = data_root(described, manifest, data)
+    work = work or output.with_name(output.name + ".training")
+    if (output / "models" / "model.pt").exists():
+        raise OutputError(f"{output}: holds a bundle already; choose another folder or delete it")
+    require_writable(work)
+    spec = default_plan(described, network, steps, seed)
+    if plan is not None:
+        spec = from_plain(TrainSpec, json.loads(plan.read_text()), str(plan))
+    write_text(work / "plan.json", json.dumps(to_plain(spec), indent=1) + "\n")
+
+    parts = described.part("train"), described.part("validation")
+    if not all(parts):
+        raise InputError(f"{manifest}: training needs cases to train and to validate on; it has {[*map(len, parts)]}")
+    loaded = []
+    for title, cases in zip(("reading training cases", "reading validation cases"), parts, strict=True):
+        with progress.bar(title, len(cases), quiet) as advance:
+            loaded.append(
+                load_samples(described, cases, root, spec.preprocess, to_target(described), lambda: advance(1))
+            )
+    with progress.training(spec.steps, class_names(described), quiet) as report:
+        trained = fit(spec, *loaded, work, sha256_of(manifest), chosen, report)
+    write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")

@@ -1,0 +1,145 @@
+"""Preprocessed cases in memory, and the batches that a training step sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from medseg.data.augment import AugmentSpec, apply, draw
+from medseg.data.preprocess import PreprocessSpec, preprocess
+from medseg.domain.errors import GridError, ValueRangeError
+from medseg.domain.manifest import Case, Manifest
+from medseg.domain.volume import Volume
+from medseg.io.images import read_image, read_mask
+from medseg.io.manifest import mask_to_labels
+
+MaskToTarget = Callable[[NDArray[Any]], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case ready for the network: image (C, *S) float32 and target classes (*S) uint8."""
+
+    case: Case
+    image: Tensor
+    target: Tensor
+
+
+def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArray[Any]]:
+    """An image and its mask (*shape_ijk) in label values.
+
+    Raises: GridError if they do not lie on one grid, ValueRangeError if the mask holds a value outside the table.
+    """
+    volume = read_image(root / case.image)
+    values, grid = read_mask(root / case.mask)
+    if values.shape != volume.geometry.shape_ijk:
+        raise GridError(f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}")
+    if grid is not None and not grid.is_same_grid(volume.geometry, tolerance_mm=0.1):
+        raise GridError(f"{case.mask}: lies elsewhere than its image; compare the affines of both files")
+    try:
+        return volume, mask_to_labels(values, manifest)
+    except ValueRangeError as error:
+        raise ValueRangeError(f"{case.mask}: {error}") from error
+
+
+def load_samples(
+    manifest: Manifest,
+    cases: Sequence[Case],
+    root: Path,
+    spec: PreprocessSpec,
+    to_target: MaskToTarget,
+    on_case: Callable[[], None] = lambda: None,
+) -> list[Sample]:
+    """All cases preprocessed, in order; files are read by several threads."""
+
+    def load(case: Case) -> Sample:
+        volume, values = load_case(manifest, case, root)
+        image, mask = preprocess(volume, spec, to_target(values))
+        on_case()
+        return Sample(case, image.as_tensor().contiguous(), mask.as_tensor()[0].to(torch.uint8))
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(load, cases))
+
+
+@dataclass(frozen=True)
+class BatchSpec:
+    """What a training batch is made of.
+
+    size:       voxels of a patch.
+    count:      patches of a batch.
+    foreground: share of the patches that are centred on a labelled voxel.
+    """
+
+    size: tuple[int, ...]
+    count: int
+    foreground: float = 0.33
+
+
+class Batches:
+    """Batch n of a training, from the seed and n alone: a resumed run draws what an uninterrupted one would.
+
+    Kinds of cases (bright-field, fluorescence) are drawn by the square root of their number, so that rare ones count.
+    """
+
+    def __init__(self, samples: Sequence[Sample], spec: BatchSpec, augment: AugmentSpec, seed: int):
+        self.samples, self.spec, self.augment, self.seed = samples, spec, augment, seed
+        self.chances = _chances([s.case.kind for s in samples])
+        self.foreground = [_some_foreground(s.target) for s in samples]
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images (B, C, *size) and targets (B, *size) of this step."""
+        generator = Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
+        chosen = torch.multinomial(self.chances, self.spec.count, replacement=True, generator=generator)
+        source = [n + 2 * (n // 6) for n in self.spec.size]  # a margin, so that turned patches have corners
+        crops = [self._crop(int(i), source, generator) for i in chosen]
+        images, targets = (torch.stack(parts) for parts in zip(*crops, strict=True))
+        drawn = draw(self.augment, self.spec.count, len(self.spec.size), generator)
+        return apply(drawn, images, targets, self.spec.size)
+
+    def _crop(self, index: int, size: Sequence[int], generator: Generator) -> tuple[Tensor, Tensor]:
+        sample = self.samples[index]
+        shape = torch.tensor(sample.target.shape)
+        window = torch.tensor(self.spec.size)
+        draws = torch.rand(2, generator=generator)
+        places = self.foreground[index]
+        if len(places) and float(draws[0]) < self.spec.foreground:
+            centre = places[int(draws[1] * len(places))]
+        else:
+            slack = (shape - window).clamp(min=0)
+            centre = (torch.rand(len(shape), generator=generator) * (slack + 1)).long() + window // 2
+        inside = (shape > window).long()  # a patch larger than the image stays around the image's middle
+        centre = centre.minimum(shape - window // 2).maximum(window // 2) * inside + (shape // 2) * (1 - inside)
+        start = (centre - torch.tensor(size) // 2).tolist()
+        return crop(sample.image, start, size), crop(sample.target, start, size)
+
+
+def crop(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
+    """The box of the trailing axes that begins at `start`, which may lie outside; zeros stand there."""
+    first = x.ndim - len(size)
+    amounts: list[int] = []
+    for axis, (s, n) in enumerate(zip(start, size, strict=True), start=first):
+        low, high = max(s, 0), min(s + n, x.shape[axis])
+        x = x.narrow(axis, low, max(high - low, 0))
+        amounts = [low - s, n - (low - s) - max(high - low, 0), *amounts]
+    return F.pad(x, amounts) if any(amounts) else x
+
+
+def _chances(kinds: Iterable[str]) -> Tensor:
+    kinds = list(kinds)
+    return torch.tensor([kinds.count(kind) ** -0.5 for kind in kinds], dtype=torch.float64)
+
+
+def _some_foreground(target: Tensor) -> Tensor:
+    """Up to 2000 evenly drawn places (n, d) of labelled voxels."""
+    places = target.nonzero()
+    return places[:: max(len(places) // 2000, 1)].clone()

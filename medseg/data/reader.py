@@ -1,0 +1,68 @@
+"""MONAI's way in: its LoadImaged over our checked io."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data.image_reader import ImageReader
+from monai.utils.enums import MetaKeys, SpaceKeys
+from numpy.typing import NDArray
+
+from medseg.domain.errors import InputError
+from medseg.domain.volume import Volume
+from medseg.io.images import read_image
+
+
+class Reader(ImageReader):
+    """Images through `medseg.io`: NIfTI, PNG, TIFF and DICOM folders with the checks and the geometry of this project.
+
+    channels: what the network takes; grey images are repeated for 3, colour ones are refused for 1. None: as stored.
+
+    `read` only remembers the path and `get_data` reads: MONAI tries another reader where `read` fails, and what this
+    project refuses must stay refused.
+    """
+
+    def __init__(self, channels: int | None = None):
+        self.channels = channels
+
+    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
+        """Content decides, not the ending."""
+        return True
+
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Path:
+        """The path of the one image to read."""
+        paths = [data] if isinstance(data, (str, Path)) else list(data)
+        if len(paths) != 1:
+            raise InputError(f"{len(paths)} files for one image; channels in several files are not read yet")
+        return Path(paths[0])
+
+    def get_data(self, img: Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Voxels (C, *S) as float32 and MONAI's metadata: affine to RAS, spatial shape, channel axis."""
+        volume = fit_channels(read_image(img), self.channels, str(img))
+        return volume.voxels.astype(np.float32), {
+            MetaKeys.AFFINE: volume.geometry.affine_ras.copy(),
+            MetaKeys.ORIGINAL_AFFINE: volume.geometry.affine_ras.copy(),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.SPATIAL_SHAPE: np.array(volume.geometry.shape_ijk),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
+        }
+
+
+def fit_channels(volume: Volume, channels: int | None, name: str) -> Volume:
+    """The volume with as many channels as the network takes.
+
+    Raises: InputError, naming the image, where a colour image would have to become grey.
+    """
+    if channels is None or volume.channels == channels:
+        return volume
+    if volume.channels != 1:
+        raise InputError(
+            f"{name}: has {volume.channels} colour channels, the model takes {channels}; convert the picture to grey"
+        )
+    voxels = np.repeat(volume.voxels, channels, axis=0)
+    return Volume(
+        voxels, volume.geometry, volume.case, volume.modality, volume.nifti_header, volume.series, volume.notes
+    )

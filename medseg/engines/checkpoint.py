@@ -1,0 +1,50 @@
+"""Training state on disk: written whole, checked by digest, the previous one kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medseg.io.files import write_bytes, write_text
+
+_NAME = re.compile(r"step-(\d{8})\.pt")
+_KEPT = 2
+
+
+def save_checkpoint(state: dict[str, Any], step: int, folder: Path) -> Path:
+    """Write the state of a step, then drop all but the newest two.
+
+    The digest is written first: a checkpoint without its digest beside it, or with another one, never counts.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    path = folder / f"step-{step:08d}.pt"
+    write_text(_digest_file(path), hashlib.sha256(content).hexdigest() + "\n")
+    write_bytes(path, content)
+    for old in _checkpoints(folder)[:-_KEPT]:
+        old.unlink()
+        _digest_file(old).unlink(missing_ok=True)
+    return path
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The newest state whose digest is right, or None where there is none; only tensors and plain data are loaded."""
+    for path in reversed(_checkpoints(folder)):
+        content, digest = path.read_bytes(), _digest_file(path)
+        if digest.exists() and digest.read_text().strip() == hashlib.sha256(content).hexdigest():
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*.pt") if _NAME.fullmatch(path.name))
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")

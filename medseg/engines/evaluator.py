@@ -1,0 +1,45 @@
+"""The score of a network on preprocessed cases, through an Ignite engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor, nn
+
+from medseg.data.dataset import Sample
+from medseg.engines.steps import autocast
+from medseg.metrics.overlap import dice, iou
+from medseg.windows import WindowSpec, collect, stream
+
+SCORES = {"dice": dice, "iou": iou}
+
+
+def score(
+    network: nn.Module,
+    samples: Sequence[Sample],
+    window: WindowSpec,
+    device: torch.device,
+    kind: Literal["dice", "iou"] = "dice",
+) -> list[float]:
+    """The mean over cases for each class but the background, on the network's grid."""
+    network.eval()
+    rows: list[list[float]] = []
+
+    def predict(windows: Tensor) -> Tensor:
+        with autocast(device):
+            return network(windows)
+
+    def evaluate(engine: Engine, sample: Sample) -> list[float]:
+        logits = collect(stream(predict, sample.image.to(device), window))
+        classes = logits.argmax(0).cpu().numpy()
+        target = sample.target.numpy()
+        return [SCORES[kind](classes == k, target == k) for k in range(1, logits.shape[0])]
+
+    engine: Any = Engine(evaluate)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: rows.append(engine.state.output))
+    engine.run(list(samples))
+    return [float(value) for value in np.mean(rows, axis=0)]

@@ -1,0 +1,111 @@
+"""What to train with: defaults from the data set, each of which can be set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.data.augment import AugmentSpec
+from medseg.data.dataset import BatchSpec, MaskToTarget
+from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.manifest import Manifest
+from medseg.losses import LossSpec
+from medseg.networks.build import NetworkSpec
+from medseg.postprocess.instances import boundary_classes
+from medseg.windows import WindowSpec
+
+
+@dataclass(frozen=True)
+class OptimiserSpec:
+    """AdamW with a short linear rise and a polynomial fall of the rate; gradients clipped to a norm.
+
+    ema:   decay of the moving average of the weights, which is what is validated and kept.
+    """
+
+    rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup_steps: int = 100
+    clip_norm: float = 5.0
+    ema: float = 0.995
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """A whole training as a value; the same spec, data and seed give the same weights.
+
+    steps:            optimiser steps in all.
+    epoch_steps:      steps between two validations, each of which ends with a checkpoint.
+    patience_epochs:  validations without a better score after which the training ends early.
+    score:            of the validation: mean "dice" or "iou" over labels and cases.
+    """
+
+    network: NetworkSpec
+    preprocess: PreprocessSpec
+    window: WindowSpec
+    batch: BatchSpec
+    augment: AugmentSpec
+    loss: LossSpec
+    optimiser: OptimiserSpec
+    steps: int
+    epoch_steps: int = 100
+    patience_epochs: int = 1000
+    score: Literal["dice", "iou"] = "dice"
+    seed: int = 0
+
+
+def default_plan(manifest: Manifest, preset: str = "unet", steps: int | None = None, seed: int = 0) -> TrainSpec:
+    """Defaults for a data set, by its number of axes and the kind of its labels."""
+    volumes = manifest.spatial_dims == 3
+    size = (32, 48, 32) if volumes else (192, 192)
+    return TrainSpec(
+        network=NetworkSpec(
+            preset,
+            manifest.spatial_dims,
+            manifest.channels,
+            target_classes(manifest),
+            (32, 64, 128) if volumes else (32, 64, 128, 256),
+        ),
+        preprocess=PreprocessSpec(
+            manifest.channels,
+            spacing_mm=(1.0, 1.0, 1.0) if volumes else None,
+            normalise="zscore" if volumes else "percentile",
+        ),
+        window=WindowSpec(size if volumes else (256, 256), overlap=0.5, weighting="gaussian", batch=4),
+        batch=BatchSpec(size, count=8),
+        augment=AugmentSpec(
+            flip_axes=(0,) if volumes else (0, 1),
+            rotation_degrees=15.0 if volumes else 180.0,
+            scale=1.2 if volumes else 1.6,
+        ),
+        loss=LossSpec(),
+        optimiser=OptimiserSpec(),
+        steps=steps or 5000,
+        seed=seed,
+    )
+
+
+def target_classes(manifest: Manifest) -> int:
+    """Channels of the network: background and each label; for instances background, interior and boundary."""
+    return 3 if manifest.labels.kind == "instances" else 1 + len(manifest.labels)
+
+
+def class_names(manifest: Manifest) -> tuple[str, ...]:
+    """What the network's channels 1..K-1 stand for."""
+    return ("interior", "boundary") if manifest.labels.kind == "instances" else manifest.labels.names
+
+
+def to_target(manifest: Manifest) -> MaskToTarget:
+    """Mask values -> class indices 0..K-1, in the order of the label table."""
+    if manifest.labels.kind == "instances":
+        return boundary_classes
+    table = np.zeros(65536, np.uint8)
+    for index, value in enumerate(manifest.labels.values, start=1):
+        table[value] = index
+
+    def classes(values: NDArray[Any]) -> NDArray[np.uint8]:
+        return table[values]
+
+    return classes

@@ -1,0 +1,83 @@
+"""One optimiser step, and the precision it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from medseg.engines.plan import OptimiserSpec
+from medseg.losses import deep_supervision
+from medseg.networks.unetpp import UNetPP
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 where the processor computes in it, else float32."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
+    return torch.autocast("cpu", dtype=torch.bfloat16) if cpu_has_bf16() else nullcontext()
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def learning_rate(spec: OptimiserSpec, step: int, steps: int) -> float:
+    """The rate of step 1..steps: a linear rise, then (1 - step / steps) ** 0.9."""
+    rise = min(step / max(spec.warmup_steps, 1), 1.0)
+    return spec.rate * rise * (1 - (step - 1) / steps) ** 0.9
+
+
+def averaged(network: nn.Module, decay: float) -> AveragedModel:
+    """A moving average of the weights; it starts fast, so that short trainings are not held back by their start."""
+
+    def update(average: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = float(count)
+        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return AveragedModel(network, multi_avg_fn=update)
+
+
+def make_step(
+    network: nn.Module,
+    average: AveragedModel,
+    loss: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    spec: OptimiserSpec,
+    steps: int,
+    device: torch.device,
+) -> Callable[[int, Tensor, Tensor], float]:
+    """The function (step 1..steps, images, targets) -> loss that trains the network by one batch.
+
+    Raises FloatingPointError if the loss is not finite: going on would only spoil the weights.
+    """
+    scaler = torch.amp.GradScaler(device.type, enabled=_needs_scaling(device))
+
+    def step(number: int, images: Tensor, targets: Tensor) -> float:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(spec, number, steps)
+        network.train()
+        with autocast(device):
+            heads = network.all_logits(images) if isinstance(network, UNetPP) else [network(images)]
+        value = deep_supervision(loss, heads, targets)
+        if not torch.isfinite(value):
+            raise FloatingPointError(f"the loss is {float(value)} at step {number}")
+        optimiser.zero_grad(set_to_none=True)
+        scaler.scale(value).backward()
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_(network.parameters(), spec.clip_norm)
+        scaler.step(optimiser)
+        scaler.update()
+        average.update_parameters(network)
+        return float(value.detach())
+
+    return step
+
+
+def _needs_scaling(device: torch.device) -> bool:
+    return device.type == "cuda" and not torch.cuda.is_bf16_supported()

@@ -1,0 +1,119 @@
+"""Whether a data set is what its manifest says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.domain.errors import MedsegError
+from medseg.domain.geometry import Geometry
+from medseg.domain.manifest import Case, Manifest
+from medseg.domain.volume import Volume
+from medseg.io.images import read_image, read_mask
+from medseg.io.manifest import case_paths, mask_to_labels
+from medseg.io.manifest_build import sha256_of
+
+TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to mend (error) or to know (warning); case is empty where the whole manifest is meant."""
+
+    level: Literal["error", "warning"]
+    case: str
+    message: str
+
+
+def check_manifest(manifest: Manifest, root: Path) -> list[Finding]:
+    """What is wrong with the manifest and its files below `root`, in the manifest's order; no findings, no faults.
+
+    Every file is read and hashed, one case in memory at a time. That no group is in two splits, and no id there twice,
+    is a law of `Manifest` itself; here are the ways around it: one image under two ids, ids that differ in case only.
+    """
+    findings = [*_names(manifest), *_same_images(manifest)]
+    for case in manifest.cases:
+        findings += _files(manifest, case, root)
+    return findings
+
+
+def _names(manifest: Manifest) -> Iterator[Finding]:
+    ids: dict[str, Case] = {}
+    groups: dict[str, Case] = {}
+    for case in manifest.cases:
+        other = ids.setdefault(case.id.casefold(), case)
+        if other is not case:
+            told = f"ids {other.id} and {case.id} differ in case only, so on some disks their masks collide; rename one"
+            yield Finding("error", case.id, told)
+        other = groups.setdefault(case.group.strip().casefold(), case)
+        if other.split != case.split:
+            told = f"groups {other.group!r} and {case.group!r} are in {other.split} and {case.split}"
+            yield Finding("warning", case.id, f"{told}; if they are one patient, write them alike")
+
+
+def _same_images(manifest: Manifest) -> Iterator[Finding]:
+    """One image in two splits is a leak; twice in one split it only counts double."""
+    first: dict[str, Case] = {}
+    for case in manifest.cases:
+        other = first.setdefault(case.sha256[0], case)
+        if other.split != case.split:
+            splits = f"{other.split} and {case.split}"
+            yield Finding("error", case.id, f"{case.image} is {other.image} byte for byte, in {splits}; drop one")
+        elif other is not case:
+            yield Finding("warning", case.id, f"{case.image} is {other.image} byte for byte; it counts double")
+
+
+def _files(manifest: Manifest, case: Case, root: Path) -> Iterator[Finding]:
+    paths = case_paths(case, root)
+    missing = [path for path in paths if not path.is_file()]
+    for path in missing:
+        yield Finding("error", case.id, f"{path}: no such file; fetch it or drop the case")
+    if missing:
+        return
+    try:
+        for path, expected in zip(paths, case.sha256, strict=True):
+            found = sha256_of(path)
+            if found != expected:
+                message = f"{path}: sha256 {found[:12]}..., the manifest says {expected[:12]}...; fetch the file anew"
+                yield Finding("error", case.id, message)
+        volume, (raw, mask_grid) = read_image(paths[0]), read_mask(paths[1])
+    except MedsegError as error:
+        yield Finding("error", case.id, str(error))
+        return
+    yield from _image(manifest, case, volume)
+    yield from _grid(case, volume.geometry, raw, mask_grid)
+    try:
+        if not mask_to_labels(raw, manifest).any():
+            yield Finding("warning", case.id, f"{paths[1]}: holds background only; see whether that is meant")
+    except MedsegError as error:
+        yield Finding("error", case.id, f"{paths[1]}: {error}")
+
+
+def _image(manifest: Manifest, case: Case, volume: Volume) -> Iterator[Finding]:
+    axes = volume.geometry.spatial_dims
+    if axes != manifest.spatial_dims:
+        says = f"the manifest says {manifest.spatial_dims}"
+        yield Finding("error", case.id, f"{case.image}: has {axes} axes, {says}; correct one of them")
+    if volume.channels not in (1, manifest.channels):
+        says = f"the manifest says {manifest.channels}"
+        yield Finding("error", case.id, f"{case.image}: has {volume.channels} channels, {says}; correct one of them")
+
+
+def _grid(case: Case, image: Geometry, raw: NDArray[Any], mask: Geometry | None) -> Iterator[Finding]:
+    if image.shape_ijk != raw.shape:
+        shapes = f"of shape {image.shape_ijk}, its mask of {raw.shape}"
+        yield Finding("error", case.id, f"{case.image}: {shapes}; resample the mask onto the image or drop the case")
+    elif mask is not None and not image.is_same_grid(mask, TOLERANCE_MM):
+        far = f"up to {_corner_distance_mm(image, mask):.3g} mm apart at the corners (at most {TOLERANCE_MM:g})"
+        yield Finding("error", case.id, f"{case.image}: image and mask lie {far}; correct one affine or drop the case")
+
+
+def _corner_distance_mm(a: Geometry, b: Geometry) -> float:
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape_ijk]), dtype=np.float64)
+    corners = corners.reshape(a.spatial_dims, -1).T
+    return float(np.linalg.norm(a.ijk_to_ras_mm(corners) - b.ijk_to_ras_mm(corners), axis=-1).max())

@@ -1,0 +1,153 @@
+"""Scores of many cases, and what they come to: means with intervals, over all, by label and by kind."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over cases and its 95 % interval.
+
+    counted:   cases with a finite value; only they are in the mean, which is NaN where there are none.
+    undefined: cases whose value is NaN or infinite (a surface distance to nothing).
+    """
+
+    mean: float
+    low: float
+    high: float
+    counted: int
+    undefined: int
+
+    def __str__(self) -> str:
+        """As in a table: `0.892 (0.880–0.901)`, and `, 3 undefined` if there are."""
+        doubt = f", {self.undefined} undefined" if self.undefined else ""
+        return f"{self.mean:.3f} ({self.low:.3f}–{self.high:.3f}){doubt}" if self.counted else f"–{doubt}"
+
+
+def mean_with_interval(values: Sequence[float], seed: int) -> Interval:
+    """The mean of one value a case, and how far chance in the choice of cases moves it.
+
+    The interval runs from the 2.5th to the 97.5th percentile of the means of 1000 resamples, cases drawn with
+    replacement; the same seed gives the same interval.
+
+    Empty:  NaN, with nothing counted.
+    Source: Efron 1979, doi:10.1214/aos/1176344552 (percentile bootstrap).
+
+    >>> mean_with_interval([0.5, 0.5, math.inf], seed=0)
+    Interval(mean=0.5, low=0.5, high=0.5, counted=2, undefined=1)
+    """
+    given = np.asarray(values, dtype=np.float64)
+    finite = given[np.isfinite(given)]
+    undefined = len(given) - len(finite)
+    if not len(finite):
+        return Interval(math.nan, math.nan, math.nan, 0, undefined)
+    draws = np.random.default_rng(seed).integers(0, len(finite), (_RESAMPLES, len(finite)))
+    low, high = np.percentile(finite[draws].mean(axis=1), (2.5, 97.5))
+    return Interval(float(finite.mean()), float(low), float(high), len(finite), undefined)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one label in one case.
+
+    kind:   the case's subset ("fluo", "glioma"), empty where there is none.
+    scores: metric -> value; NaN and infinity where the metric is undefined.
+    """
+
+    case: str
+    kind: str
+    label: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the cases (all, or a kind), under one label or all; and a summary for each metric."""
+
+    name: str
+    cases: int
+    summaries: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """One row for each case and label, all with the same metrics.
+
+    The score of a case over all labels is the plain mean of its labels' scores, undefined where one of them is; so
+    every interval is over cases, whose labels belong together.
+    """
+
+    rows: tuple[Row, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        places = [(row.case, row.label) for row in self.rows]
+        assert len(set(places)) == len(places), "a case and label stands in two rows"
+        assert len({tuple(row.scores) for row in self.rows}) <= 1, "rows with other metrics"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """In the order of the rows' scores."""
+        return tuple(self.rows[0].scores) if self.rows else ()
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All cases, first; then each label, if there are several; then each kind, if there are any."""
+        labels = tuple(dict.fromkeys(row.label for row in self.rows))
+        kinds = sorted({row.kind for row in self.rows if row.kind})
+        return (
+            self._group("all", self.rows),
+            *(self._group(x, [r for r in self.rows if r.label == x]) for x in labels if len(labels) > 1),
+            *(self._group(x, [r for r in self.rows if r.kind == x]) for x in kinds),
+        )
+
+    def _group(self, name: str, rows: Sequence[Row]) -> Group:
+        by_case: dict[str, list[Row]] = {}
+        for row in rows:
+            by_case.setdefault(row.case, []).append(row)
+        return Group(name, len(by_case), {m: self._summary(m, by_case) for m in self.metrics})
+
+    def _summary(self, metric: str, by_case: Mapping[str, Sequence[Row]]) -> Interval:
+        means = [sum(row.scores[metric] for row in rows) / len(rows) for rows in by_case.values()]
+        return mean_with_interval(means, self.seed)
+
+    def to_csv(self) -> str:
+        """One line for each row: case, kind, label, then the metrics; `nan` and `inf` where undefined."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("case", "kind", "label", *self.metrics))
+        writer.writerows((r.case, r.kind, r.label, *map(float, r.scores.values())) for r in self.rows)
+        return text.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: the groups and the rows; what is undefined is None, for JSON has no NaN."""
+        return {
+            "groups": [
+                {"name": g.name, "cases": g.cases, **{m: _plain(vars(s)) for m, s in g.summaries.items()}}
+                for g in self.groups
+            ],
+            "rows": [{"case": r.case, "kind": r.kind, "label": r.label, **_plain(r.scores)} for r in self.rows],
+        }
+
+    def to_markdown(self) -> str:
+        """The groups as a table: mean and 95 % interval of each metric."""
+        lines = [
+            ("", "cases", *self.metrics),
+            ("---", *["---:"] * (1 + len(self.metrics))),
+            *((g.name, str(g.cases), *map(str, g.summaries.values())) for g in self.groups),
+        ]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _plain(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
