@@ -50,7 +50,7 @@ class TrainSpec:
     loss: LossSpec
     optimiser: OptimiserSpec
     steps: int
-    epoch_steps: int = 100
+    epoch_steps: int = 200
     patience_epochs: int = 1000
     score: Literal["dice", "iou"] = "dice"
     seed: int = 0
@@ -66,7 +66,7 @@ def default_plan(manifest: Manifest, preset: str = "unet", steps: int | None = N
             manifest.spatial_dims,
             manifest.channels,
             target_classes(manifest),
-            (32, 64, 128) if volumes else (32, 64, 128, 256),
+            (16, 32, 64, 128) if volumes else (16, 32, 64, 128, 256),
         ),
         preprocess=PreprocessSpec(
             manifest.channels,
@@ -82,7 +82,7 @@ def default_plan(manifest: Manifest, preset: str = "unet", steps: int | None = N
         ),
         loss=LossSpec(),
         optimiser=OptimiserSpec(),
-        steps=steps or 5000,
+        steps=steps or 3600,
         seed=seed,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from medseg.io.images import read_image, read_mask
 from medseg.io.manifest import case_paths, mask_to_labels
 from medseg.io.manifest_build import sha256_of
 
-TOLERANCE_MM = 1e-3
+TOLERANCE_MM = 0.1  # what training allows between an image and its mask
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,17 @@ class Finding:
     message: str
 
 
-def check_manifest(manifest: Manifest, root: Path) -> list[Finding]:
+def check_manifest(manifest: Manifest, root: Path, on_case: Callable[[], None] = lambda: None) -> list[Finding]:
     """What is wrong with the manifest and its files below `root`, in the manifest's order; no findings, no faults.
 
-    Every file is read and hashed, one case in memory at a time. That no group is in two splits, and no id there twice,
-    is a law of `Manifest` itself; here are the ways around it: one image under two ids, ids that differ in case only.
+    Every file is read and hashed, one case in memory at a time; `on_case` is called after each. That no group is in
+    two splits, and no id there twice, is a law of `Manifest` itself; here are the ways around it: one image under two
+    ids, names that differ in case only.
     """
     findings = [*_names(manifest), *_same_images(manifest)]
     for case in manifest.cases:
         findings += _files(manifest, case, root)
+        on_case()
     return findings
 
 
