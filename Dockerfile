@@ -1,6 +1,6 @@
 # medseg in a container, for CPU:
 #   docker build -t medseg .
-#   docker run --rm --network none --user "$(id -u):$(id -g)" -v "$PWD:/work" medseg segment scan.nii.gz -o out
+#   docker run --rm --network none --user "$(id -u):$(id -g)" -v "$PWD:/data" medseg segment scan.nii.gz -o out
 # For NVIDIA GPUs take torch from the default index, whose Linux build brings CUDA, and give the container the GPUs:
 #   docker build -t medseg:cuda --build-arg TORCH_INDEX_URL= .
 #   docker run --rm --gpus all ... medseg:cuda segment ...
@@ -13,7 +13,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
     PATH=/opt/venv/bin:$PATH
 
 # Any user id may run the image (--user), so the home folder is writable for all; USER names it for caches.
-RUN useradd --create-home --uid 1000 medseg && chmod 1777 /home/medseg && mkdir -m 1777 /work
+RUN useradd --create-home --uid 1000 medseg && chmod 1777 /home/medseg && mkdir -m 1777 /data
 RUN python3 -m venv /opt/venv
 
 WORKDIR /opt/medseg
@@ -27,6 +27,6 @@ RUN pip install -c constraints.txt '.[demo]'
 
 USER medseg
 ENV HOME=/home/medseg USER=medseg MEDSEG_HOME=/home/medseg/.medseg MPLCONFIGDIR=/tmp/matplotlib
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["medseg"]
 CMD ["--help"]

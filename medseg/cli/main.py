@@ -39,9 +39,11 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import train
+    from medseg.cli import evaluate, segment, train
 
+    app.command("segment")(segment.segment)
     app.command("train")(train.train)
+    app.command("evaluate")(evaluate.evaluate)
 
 
 _add_commands()

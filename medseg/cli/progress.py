@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from medseg.domain.report import Measure
     from medseg.engines.trainer import Progress
 
 Advance = Callable[[int], None]
@@ -50,3 +51,24 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
             print(line, file=sys.stderr, flush=True)
 
         yield report
+
+
+def in_words(measure: Measure) -> str:
+    """A measure as one line.
+
+    >>> from medseg.domain.report import Measure
+    >>> in_words(Measure("spleen", 1, 1000, volume_ml=182.5))
+    'spleen 182.500 ml'
+    """
+    amounts = []
+    if measure.instances is not None:
+        amounts.append(f"{measure.instances} found")
+    if measure.volume_ml is not None:
+        amounts.append(f"{measure.volume_ml:.3f} ml")
+    elif measure.area_mm2 is not None:
+        amounts.append(f"{measure.area_mm2:.4g} mm2")
+    else:
+        amounts.append(f"{measure.voxels} pixels")
+    where = f" in box {measure.region}" if measure.region else ""
+    cut = ", touches the edge" if measure.touches_border and measure.instances is None else ""
+    return f"{measure.label}{where} {', '.join(amounts)}{cut}"

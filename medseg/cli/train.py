@@ -53,12 +53,11 @@ def train(
     parts = described.part("train"), described.part("validation")
     if not all(parts):
         raise InputError(f"{manifest}: training needs cases to train and to validate on; it has {[*map(len, parts)]}")
-    loaded = []
-    for title, cases in zip(("reading training cases", "reading validation cases"), parts, strict=True):
-        with progress.bar(title, len(cases), quiet) as advance:
-            loaded.append(
-                load_samples(described, cases, root, spec.preprocess, to_target(described), lambda: advance(1))
-            )
+    with progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
+        training, validation = (
+            load_samples(described, cases, root, spec.preprocess, to_target(described), lambda: advance(1))
+            for cases in parts
+        )
     with progress.training(spec.steps, class_names(described), quiet) as report:
-        trained = fit(spec, *loaded, work, sha256_of(manifest), chosen, report)
+        trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")

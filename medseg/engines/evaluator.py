@@ -8,10 +8,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor, nn
+from torch import nn
 
+from medseg.backends.eager import eager
+from medseg.backends.precision import choose_precision
 from medseg.data.dataset import Sample
-from medseg.engines.steps import autocast
 from medseg.metrics.overlap import dice, iou
 from medseg.windows import WindowSpec, collect, stream
 
@@ -26,12 +27,9 @@ def score(
     kind: Literal["dice", "iou"] = "dice",
 ) -> list[float]:
     """The mean over cases for each class but the background, on the network's grid."""
-    network.eval()
     rows: list[list[float]] = []
 
-    def predict(windows: Tensor) -> Tensor:
-        with autocast(device):
-            return network(windows)
+    predict = eager(network, device, choose_precision("auto", device))
 
     def evaluate(engine: Engine, sample: Sample) -> list[float]:
         logits = collect(stream(predict, sample.image.to(device), window))

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from medseg.backends.precision import autocast, choose_precision
 from medseg.engines.plan import OptimiserSpec
 from medseg.losses import deep_supervision
 from medseg.networks.unetpp import UNetPP
-
-
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 where the processor computes in it, else float32."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
-    return torch.autocast("cpu", dtype=torch.bfloat16) if cpu_has_bf16() else nullcontext()
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def learning_rate(spec: OptimiserSpec, step: int, steps: int) -> float:
@@ -36,9 +23,9 @@ def learning_rate(spec: OptimiserSpec, step: int, steps: int) -> float:
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """A moving average of the weights; it starts fast, so that short trainings are not held back by their start."""
 
-    def update(average: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    def update(average: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         n = float(count)
-        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+        torch._foreach_lerp_(list(average), list(current), 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(network, multi_avg_fn=update)
 
@@ -56,13 +43,14 @@ def make_step(
 
     Raises FloatingPointError if the loss is not finite: going on would only spoil the weights.
     """
-    scaler = torch.amp.GradScaler(device.type, enabled=_needs_scaling(device))
+    precision = choose_precision("auto", device)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
     def step(number: int, images: Tensor, targets: Tensor) -> float:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(spec, number, steps)
         network.train()
-        with autocast(device):
+        with autocast(device, precision):
             heads = network.all_logits(images) if isinstance(network, UNetPP) else [network(images)]
         value = deep_supervision(loss, heads, targets)
         if not torch.isfinite(value):
@@ -77,7 +65,3 @@ def make_step(
         return float(value.detach())
 
     return step
-
-
-def _needs_scaling(device: torch.device) -> bool:
-    return device.type == "cuda" and not torch.cuda.is_bf16_supported()

@@ -46,9 +46,11 @@ def read_manifest(path: Path) -> Manifest:
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """One label a line and one case a line, keys in their order in the class, so that a diff shows which cases changed.
 
-    Raises: UsageError if the root is an absolute path: a manifest must serve on other machines too.
+    Raises: UsageError if the root is an absolute path: a manifest must serve on other machines too; or if mask_values
+            lead to a value that is no label.
     """
     _relative_root(manifest)
+    _check_mask_values(manifest)
     plain = to_plain(manifest)
     cases, labels = plain.pop("cases"), plain.pop("labels")
     lines = [f"  {_line(key)}: {_line(value)}" for key, value in plain.items()]

@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.nifti1 import Nifti1Extension, Nifti1Header
 from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medseg.domain.errors import GridError, InputError, ResourceError, ValueRangeError
@@ -126,7 +127,7 @@ def _label_table_xml(table: LabelTable) -> bytes:
 def _open(path: Path) -> BinaryIO:
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if gzipped else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if gzipped else path.open("rb")
 
 
 def _byte_order(start: bytes) -> str:
@@ -178,7 +179,7 @@ def _layout(path: Path, header: Any) -> tuple[np.dtype[Any], int, int]:
         raise InputError(f"{path}: the header gives sizes {dims}; every axis needs at least one voxel")
     try:
         dtype = header.get_data_dtype()
-    except (nib.spatialimages.HeaderDataError, KeyError) as error:
+    except (HeaderDataError, KeyError) as error:
         raise InputError(f"{path}: unknown data type code {int(header['datatype'])}") from error
     if dtype.names is not None or dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise InputError(f"{path}: holds {'colour' if dtype.names else dtype} voxels; convert it to one grey channel")

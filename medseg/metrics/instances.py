@@ -71,7 +71,8 @@ def average_precision(prediction: IntArray, reference: IntArray, threshold: floa
 def aggregated_jaccard(prediction: IntArray, reference: IntArray) -> float:
     """AJI: each true instance with the predicted one of highest IoU; common voxels over joint ones, summed.
 
-    A predicted instance may serve twice; those that serve no one add their voxels below the line. Not symmetric.
+    A predicted instance may serve twice; those that serve no one add their voxels below the line. Of equal IoUs the
+    instance that comes first in the order of voxels is taken. Not symmetric.
 
     Empty:  0.0 if only one map is.
     Source: Kumar et al. 2017, doi:10.1109/TMI.2017.2677499.
@@ -121,9 +122,10 @@ def _overlaps(prediction: IntArray, reference: IntArray) -> _Overlaps:
 
 
 def _numbered(instances: IntArray) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The map, flat, with its instances numbered 1..n without gaps; and their sizes (n,)."""
-    numbers, places, sizes = np.unique(instances, return_inverse=True, return_counts=True)
-    places = places.ravel()
-    if len(numbers) and numbers[0] == 0:
-        return places, sizes[1:]
-    return places + 1, sizes
+    """The map, flat, with its instances numbered 1..n in the order of their first voxels; and their sizes (n,)."""
+    numbers, first, places = np.unique(instances, return_index=True, return_inverse=True)
+    order = np.argsort(np.where(numbers == 0, -1, first))  # so that ties do not hang on the file's numbers
+    ranks = np.empty_like(order)
+    ranks[order] = np.arange(len(order)) + (0 not in numbers)
+    flat = ranks[places.ravel()]
+    return flat, np.bincount(flat, minlength=1)[1:]

@@ -38,9 +38,9 @@ def precision(prediction: BoolArray, reference: BoolArray) -> float:
     Empty:  1.0 if both masks are, NaN if only the prediction is, 0.0 if only the reference is.
     """
     common, predicted, true = _sizes(prediction, reference)
-    if not predicted:
-        return math.nan if true else 1.0
-    return common / predicted
+    if predicted:
+        return common / predicted
+    return math.nan if true else 1.0
 
 
 def recall(prediction: BoolArray, reference: BoolArray) -> float:
@@ -48,7 +48,10 @@ def recall(prediction: BoolArray, reference: BoolArray) -> float:
 
     Empty:  1.0 if both masks are, NaN if only the reference is, 0.0 if only the prediction is.
     """
-    return precision(reference, prediction)
+    common, predicted, true = _sizes(prediction, reference)
+    if true:
+        return common / true
+    return math.nan if predicted else 1.0
 
 
 def pixel_accuracy(prediction_labels: IntArray, reference_labels: IntArray) -> float:

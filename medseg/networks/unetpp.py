@@ -50,7 +50,7 @@ class UNetPP(nn.Module):
         for stage in list(self.encoder)[: depth + 1]:
             x = stage(x)
             rows.append([x])
-        for merges in list(self.steps)[:depth]:
+        for merges in map(list, list(self.steps)[:depth]):
             newest = [row[-1] for row in rows[: depth + 2 - len(rows[0])]]
             for row, merge, below in zip(rows, merges, newest[1:], strict=False):
                 row.append(merge(below, row))

@@ -125,7 +125,8 @@ def _core(piece: NDArray[np.bool_], inside: NDArray[np.bool_]) -> NDArray[np.boo
     """The largest face-connected part of the inside of a piece, or its innermost voxel where it has no inside."""
     if inside.any():
         parts: NDArray[Any] = connected_pieces(inside, connectivity=1)
-        return parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        largest: NDArray[np.bool_] = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+        return largest
     depth = ndimage.distance_transform_edt(np.pad(piece, 1))[(slice(1, -1),) * piece.ndim]
     core = np.zeros_like(piece)
     core.flat[np.argmax(depth)] = True

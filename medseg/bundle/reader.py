@@ -1,0 +1,119 @@
+"""A bundle folder becomes a value. Nothing of it is imported, evaluated or unpickled here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medseg.bundle import configs
+from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, StoredBundle
+from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.errors import BundleError, UsageError
+from medseg.domain.labels import LabelTable
+from medseg.domain.spec import from_plain
+from medseg.networks.build import NETWORKS, NetworkSpec
+from medseg.windows import WindowSpec
+
+_LARGEST_CONFIG = 1 << 20
+_READ = ("network_def", "preprocessing", "inferer", "postprocessing")
+
+
+def read_bundle(folder: Path) -> StoredBundle:
+    """The bundle that its two config files describe.
+
+    Raises: BundleError if a file is missing or damaged, or if the network, the preprocessing, the windows or the
+    postprocessing are of a form that this version does not write itself.
+    """
+    metadata = _json(folder / "configs" / "metadata.json")
+    config = _json(folder / "configs" / "inference.json")
+    try:
+        bundle = _understand(metadata, config)
+    except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{folder}: not a bundle that this version can run: {what}") from error
+    for name in _READ:
+        if config[name] != getattr(configs, name)(bundle):
+            raise BundleError(f"{folder}: {name} in configs/inference.json has a form that this version cannot run")
+    return StoredBundle(bundle, folder)
+
+
+def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
+    own = metadata["medseg"]
+    return Bundle(
+        name=own["name"],
+        version=metadata["version"],
+        task=metadata["task"],
+        description=metadata["description"],
+        modality=own["modality"],
+        data_source=metadata["data_source"],
+        data_licence=own["data_licence"],
+        network=_network(config["network_def"]),
+        preprocess=_preprocess(config["preprocessing"]["transforms"]),
+        window=_window(config["inferer"]),
+        postprocess=_postprocess(config["postprocessing"]["transforms"]),
+        labels=from_plain(LabelTable, own["labels"], "labels"),
+        weights_sha256=str(own["weights_sha256"]),
+        field_of_view=from_plain(FieldOfView, own["field_of_view"]) if "field_of_view" in own else None,
+    )
+
+
+def _network(data: dict[str, Any]) -> NetworkSpec:
+    known = {f"{preset.__module__}.{name}": name for name, preset in NETWORKS.items()}
+    options = {key: value for key, value in data.items() if key != "_target_"}
+    if data["_target_"] not in known:
+        raise UsageError(f"network_def names {data['_target_']!r}, which is not one of {', '.join(known)}")
+    return from_plain(NetworkSpec, {"preset": known[data["_target_"]], **options}, "network_def")
+
+
+def _preprocess(steps: list[dict[str, Any]]) -> PreprocessSpec:
+    by_name = {step["_target_"]: step for step in steps}
+    spacing = by_name.get("Spacingd", {}).get("pixdim")
+    data = {
+        "channels": by_name["LoadImaged"]["channels"],
+        "spacing_mm": spacing,
+        "normalise": "zscore" if "NormalizeIntensityd" in by_name else "percentile",
+    }
+    return from_plain(PreprocessSpec, data, "preprocessing")
+
+
+def _window(data: dict[str, Any]) -> WindowSpec:
+    values = {
+        "size": data["roi_size"],
+        "overlap": data["overlap"],
+        "weighting": data["mode"],
+        "batch": data["sw_batch_size"],
+    }
+    return from_plain(WindowSpec, values, "inferer")
+
+
+def _postprocess(steps: list[dict[str, Any]]) -> PostprocessSpec:
+    decision = steps[-2]
+    kind = {"medseg.bundle.transforms.Instancesd": "instances", "medseg.bundle.transforms.ArgmaxLabelsd": "argmax"}
+    options = {
+        key: value
+        for key, value in decision.items()
+        if key in ("min_voxels", "marker_threshold", "foreground_threshold")
+    }
+    return from_plain(PostprocessSpec, {"decision": kind[decision["_target_"]], **options}, "postprocessing")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_CONFIG:
+            raise BundleError(f"{path}: larger than 1 MiB, so not a bundle's config")
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except FileNotFoundError as error:
+        raise BundleError(f"{path}: missing; a bundle has configs/metadata.json and configs/inference.json") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise BundleError(f"{path}: holds no JSON object")
+    return data
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return data

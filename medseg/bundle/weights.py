@@ -1,0 +1,49 @@
+"""Weights on disk: digest first, tensors only, every key and shape as the network has them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+
+import torch
+from torch import Tensor, nn
+
+from medseg.bundle.bundle import StoredBundle
+from medseg.domain.errors import BundleError
+from medseg.networks.build import build_network
+
+_MOST_BYTES = 2 << 30
+
+
+def load_network(stored: StoredBundle) -> nn.Module:
+    """The network with the bundle's weights, in evaluation mode, on the CPU.
+
+    Raises: BundleError if the file is missing, has another digest, holds more than tensors or does not fit.
+    """
+    path = stored.folder / "models" / "model.pt"
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise BundleError(f"{path}: {path.stat().st_size} bytes are more than any bundle of this kind holds")
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: the weights cannot be read ({error.strerror}); copy the bundle again") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != stored.bundle.weights_sha256:
+        raise BundleError(
+            f"{path}: sha256 is {digest[:12]}..., metadata.json says {stored.bundle.weights_sha256[:12]}...; "
+            "the file was changed or damaged; copy the bundle again"
+        )
+    network = build_network(stored.bundle.network)
+    try:
+        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: the weights do not fit the network ({str(error).splitlines()[0]})") from error
+    return network.eval()
+
+
+def weights_bytes(weights: dict[str, Tensor]) -> bytes:
+    """A state dict as the content of models/model.pt; the same weights give the same bytes."""
+    buffer = io.BytesIO()
+    torch.save({name: value.detach().cpu().contiguous() for name, value in weights.items()}, buffer)
+    return buffer.getvalue()

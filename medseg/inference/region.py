@@ -1,0 +1,63 @@
+"""A box in patient space, and the part of an image that lies in it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from medseg.domain.errors import FieldOfViewError, UsageError
+from medseg.domain.volume import Volume
+
+
+@dataclass(frozen=True)
+class Box:
+    """Centre and edge lengths in mm; right, anterior and superior are positive."""
+
+    centre_ras_mm: tuple[float, float, float]
+    size_mm: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        return ",".join(f"{v:g}" for v in (*self.centre_ras_mm, *self.size_mm))
+
+
+def parse_box(text: str) -> Box:
+    """Text of the form "x,y,z,dx,dy,dz" in mm as a box.
+
+    >>> parse_box("27,-21,-14,35,52,36").size_mm
+    (35.0, 52.0, 36.0)
+
+    Raises: UsageError if it is not six numbers, the last three positive.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 6 or not np.isfinite(numbers).all() or min(numbers[3:]) <= 0:
+        raise UsageError(f"--roi {text!r}: give the centre and the size as x,y,z,dx,dy,dz in mm (right, anterior, up)")
+    x, y, z, dx, dy, dz = numbers
+    return Box((x, y, z), (dx, dy, dz))
+
+
+def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int, ...]]:
+    """The smallest part of the image that covers the box, and its first voxel.
+
+    Raises: FieldOfViewError if the box reaches out of the image by more than half a voxel.
+    """
+    geometry = volume.geometry
+    signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
+    corners = geometry.ras_mm_to_ijk(np.array(box.centre_ras_mm) + signs * np.array(box.size_mm))
+    low, high = corners.min(0)[: geometry.spatial_dims], corners.max(0)[: geometry.spatial_dims]
+    last = np.array(geometry.shape_ijk) - 1
+    if (low < -1.0).any() or (high > last + 1.0).any():
+        edges = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(0, n) for n in last]))))
+        raise FieldOfViewError(
+            f"{name}: the box {box} reaches out of the image, which spans "
+            f"{np.round(edges.min(0), 1).tolist()} to {np.round(edges.max(0), 1).tolist()} mm; move or shrink it"
+        )
+    start = np.ceil(low - 1e-6).astype(int).clip(0)
+    stop = np.floor(high + 1e-6).astype(int).clip(max=last) + 1
+    part = volume.voxels[(slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))]
+    cropped = replace(volume, voxels=part, geometry=geometry.crop(start.tolist(), part.shape[1:]))
+    return cropped, tuple(int(s) for s in start)
