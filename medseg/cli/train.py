@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,23 +28,27 @@ def train(
     keep_freed_memory()
     import json
 
+    from medseg.bundle.card import new_card
+    from medseg.bundle.describe import describe
+    from medseg.bundle.pack import pack
     from medseg.cli import progress
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_samples
     from medseg.domain.errors import InputError, OutputError
     from medseg.domain.spec import from_plain, to_plain
-    from medseg.engines.plan import TrainSpec, class_names, default_plan, to_target
+    from medseg.engines.plan import TrainSpec, class_names, default_plan, extents_mm, to_target
     from medseg.engines.trainer import fit
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import data_root, read_manifest
     from medseg.io.manifest_build import sha256_of
+    from medseg.reports.curve import write_curve
 
     chosen = choose_device(device, threads)
     described = read_manifest(manifest)
     root = data_root(described, manifest, data)
     work = work or output.with_name(output.name + ".training")
-    if (output / "models" / "model.pt").exists():
-        raise OutputError(f"{output}: holds a bundle already; choose another folder or delete it")
+    if output.exists():
+        raise OutputError(f"{output}: exists already; choose another folder or delete it")
     require_writable(work)
     spec = default_plan(described, network, steps, seed)
     if plan is not None:
@@ -61,3 +66,13 @@ def train(
     with progress.training(spec.steps, class_names(described), quiet) as report:
         trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")
+    write_curve(trained.history, class_names(described), work / "curve.png")
+    described_bundle = describe(output.name, described, spec, extents_mm(training, spec.preprocess))
+    parameters = sum(value.numel() for value in trained.weights.values())
+    story = (
+        f"Trained by `medseg train {manifest.name}` with seed {spec.seed} on {len(training)} cases for "
+        f"{trained.history[-1]['step']} steps of {spec.batch.count} patches; the weights are those of step "
+        f"{trained.best_step}, the best of {len(validation)} validation cases."
+    )
+    pack(described_bundle, trained.weights, output, new_card(described_bundle, parameters, story))
+    print(f"packed {output}; next: medseg evaluate {output} {manifest} --split test --card", file=sys.stderr)

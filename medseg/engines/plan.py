@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.data.augment import AugmentSpec
-from medseg.data.dataset import BatchSpec, MaskToTarget
+from medseg.data.dataset import BatchSpec, MaskToTarget, Sample
 from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.geometry import Float64Array
 from medseg.domain.manifest import Manifest
 from medseg.losses import LossSpec
 from medseg.networks.build import NetworkSpec
@@ -95,6 +97,13 @@ def target_classes(manifest: Manifest) -> int:
 def class_names(manifest: Manifest) -> tuple[str, ...]:
     """What the network's channels 1..K-1 stand for."""
     return ("interior", "boundary") if manifest.labels.kind == "instances" else manifest.labels.names
+
+
+def extents_mm(samples: Sequence[Sample], spec: PreprocessSpec) -> Float64Array | None:
+    """Edge lengths (n, 3) of the training images along right, anterior and superior; None for pictures."""
+    if spec.spacing_mm is None:
+        return None
+    return np.array([[n * mm for n, mm in zip(s.target.shape, spec.spacing_mm, strict=True)] for s in samples])
 
 
 def to_target(manifest: Manifest) -> MaskToTarget:

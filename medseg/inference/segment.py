@@ -153,9 +153,7 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
         )
 
 
-def _segment_part(
-    part: Volume, model: Model, on_window: Callable[[int], None] | None
-) -> tuple[NDArray[Any], int, str]:
+def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
     """Label values (*S) on the part's grid, the number of windows and a note."""
     bundle = model.bundle
     (image,) = preprocess(part, bundle.preprocess)

@@ -71,8 +71,8 @@ def _check_kind(header: Header) -> None:
     enhanced = name.startswith(("Enhanced", "Legacy Converted Enhanced"))
     if header.frames != 1 or enhanced or "Multi-frame" in name:
         raise SeriesError(
-            f"{path}: is {'an enhanced' if enhanced else 'a'} multi-frame image ({header.frames} frames in one file), which is not read yet; "
-            "export the series as classic single-frame files, or as NIfTI"
+            f"{path}: is {'an enhanced' if enhanced else 'a'} multi-frame image ({header.frames} frames in one file), "
+            "which is not read yet; export the series as classic single-frame files, or as NIfTI"
         )
     if header.samples != 1 or header.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(

@@ -124,8 +124,8 @@ def _check_steps(headers: Sequence[Header], local_mm: Float64Array) -> None:
         n = int(wrong[0]) if len(wrong) else int(np.abs(off[:-1, 2]).argmax())
         raise SpacingError(
             f"{headers[n].path}: uneven slice spacing here, before {headers[n + 1].path.name}: steps of "
-            f"{gaps.min():.4g} to {gaps.max():.4g} mm, usually {step:.4g}, up to {drift:.4g} mm off an even grid ({tolerance:.3g} mm "
-            "allowed); export the series with even spacing or resample it",
+            f"{gaps.min():.4g} to {gaps.max():.4g} mm, usually {step:.4g}, up to {drift:.4g} mm off an even grid "
+            f"({tolerance:.3g} mm allowed); export the series with even spacing or resample it",
             gaps_mm=gaps.tolist(),
         )
     shift = float(np.linalg.norm(off[:, :2], axis=1).max())

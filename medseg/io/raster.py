@@ -49,14 +49,12 @@ def require_affordable(path: Path, decoded_bytes: int) -> None:
 def as_image(raster: Raster) -> Raster:
     """The samples as they are meant to be seen: palette and low bit depths expanded, black lowest, no alpha.
 
-    Raises: InputError for transparency or more than 4 channels; ValueRangeError for NaN or infinity.
+    Raises: InputError for transparency; ValueRangeError for NaN or infinity.
     """
     if raster.palette is not None:
         return _expanded(raster, raster.palette)
     raster = _without_alpha(raster)
     samples = raster.samples
-    if len(samples) > 4:
-        raise InputError(f"{raster.path}: {len(samples)} channels, of which at most 4 are read; save those of interest")
     if samples.dtype.kind == "f" and (bad := int((~np.isfinite(samples)).sum())):
         raise ValueRangeError(f"{raster.path}: {bad} of {samples.size} pixels are NaN or infinite; replace them")
     if raster.bits < 8:

@@ -27,13 +27,13 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is tol
 def read_tiff(path: Path) -> Raster:
     """The samples of a TIFF that holds one picture or one stack of planes.
 
-    Raises: InputError for time series, several images, colours other than RGB, turned pictures, missing planes,
-            encodings without a decoder and files above 2 GiB decoded; other errors for damaged files.
+    Raises: InputError for time series, several images, more than 4 channels, colours other than RGB, turned pictures,
+            missing planes, encodings without a decoder and files above 2 GiB decoded; other errors for damaged files.
     """
     with tifffile.TiffFile(path, _multifile=False) as tiff:  # no file may name others to be read
         series = _one_series(path, tiff)
         page = series.keyframe
-        channel, plane = _channel_and_plane(path, series.axes)
+        channel, plane = _channel_and_plane(path, series.axes, series.shape)
         require_affordable(path, series.nbytes)
         _require_readable(path, page)
         _require_whole(path, tiff, series)
@@ -82,7 +82,7 @@ def _one_series(path: Path, tiff: Any) -> Any:
     return images[0]
 
 
-def _channel_and_plane(path: Path, axes: str) -> tuple[str, str]:
+def _channel_and_plane(path: Path, axes: str, shape: tuple[int, ...]) -> tuple[str, str]:
     """The letters of the axis of channels and of that of planes, empty where there is none."""
     if "T" in axes:
         raise InputError(f"{path}: a time series (axes {axes}); save one time point")
@@ -90,6 +90,8 @@ def _channel_and_plane(path: Path, axes: str) -> tuple[str, str]:
     others = set(axes) - set(_CHANNEL_AXES) - set(_PLANE_AXES)
     if others != {"X", "Y"} or len(channels) > 1 or len(planes) > 1 or (channels and planes and planes[0] != "Z"):
         raise InputError(f"{path}: neither one picture nor one grey stack (axes {axes}); save the part of interest")
+    if channels and (many := shape[axes.index(channels[0])]) > 4:
+        raise InputError(f"{path}: {many} channels, of which at most 4 are read; save those of interest")
     return "".join(channels), "".join(planes)
 
 

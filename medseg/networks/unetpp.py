@@ -50,9 +50,9 @@ class UNetPP(nn.Module):
         for stage in list(self.encoder)[: depth + 1]:
             x = stage(x)
             rows.append([x])
-        for merges in map(list, list(self.steps)[:depth]):
+        for merges in list(self.steps)[:depth]:
             newest = [row[-1] for row in rows[: depth + 2 - len(rows[0])]]
-            for row, merge, below in zip(rows, merges, newest[1:], strict=False):
+            for row, merge, below in zip(rows, merges.children(), newest[1:], strict=False):
                 row.append(merge(below, row))
         return rows[0][1:]
 
@@ -63,7 +63,8 @@ class UNetPP(nn.Module):
     def forward(self, x: Tensor, depth: int | None = None) -> Tensor:
         """(B, in, *S) -> (B, out, *S), by the deepest head or the one of the given depth."""
         depth = self.depth if depth is None else depth
-        return self.heads[depth - 1](self.nodes(x, depth)[-1])
+        node = self.nodes(x, depth)[-1]  # first of all refuses a depth that is none
+        return self.heads[depth - 1](node)
 
 
 def unetpp(

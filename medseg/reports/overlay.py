@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, find_objects
 
 from medseg.domain.labels import LabelTable
 
 Colour = tuple[int, int, int]
+Float32Array = NDArray[np.float32]
 
 # Bright enough for a dark field and strong enough for a white one; values side by side are far apart in hue.
 INSTANCE_COLOURS: tuple[Colour, ...] = (
@@ -56,17 +57,39 @@ def draw_labels(
 
 
 def _enlarge(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """For each pixel the value that weighs most there when every value is interpolated on its own."""
-    best = np.full(size[::-1], -1, np.float32)
+    """For each pixel the value that weighs most there when each is interpolated on its own; size: width, height."""
+    heaviest = _weights(labels == 0, size, (0.0, 0.0, *labels.shape[::-1])) - 1e-4  # on a tie there is something
     shown = np.zeros(size[::-1], labels.dtype)
-    for value in np.unique(labels).tolist():
-        weight = np.array(
-            Image.fromarray((labels == value).astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
+    for value, found in enumerate(find_objects(labels), 1):
+        if found is None:
+            continue
+        rows, columns = (slice(max(s.start - 2, 0), min(s.stop + 2, n)) for s, n in zip(found, labels.shape))
+        # The pixels wholly within these rows and columns, and what they are in units of the cut-out.
+        (top, bottom), (left, right) = (
+            (-(-s.start * big // n), s.stop * big // n)
+            for s, n, big in zip((rows, columns), labels.shape, size[::-1], strict=True)
         )
-        # Background comes first and gives way on a tie; an instance never gives way to a later one.
-        stronger = weight >= best if value == labels[labels > 0].min() else weight > best
-        shown[stronger], best[stronger] = value, weight[stronger]
+        box = (
+            left * labels.shape[1] / size[0] - columns.start,
+            top * labels.shape[0] / size[1] - rows.start,
+            right * labels.shape[1] / size[0] - columns.start,
+            bottom * labels.shape[0] / size[1] - rows.start,
+        )
+        weights = _weights(labels[rows, columns] == value, (right - left, bottom - top), box)
+        here = np.s_[top:bottom, left:right]
+        heavier = weights > heaviest[here]
+        shown[here][heavier], heaviest[here][heavier] = value, weights[heavier]
     return shown
+
+
+def _weights(held: NDArray[np.bool_], size: tuple[int, int], box: tuple[float, float, float, float]) -> Float32Array:
+    field = Image.fromarray(held.astype(np.float32))
+    return np.array(field.resize(size, Image.Resampling.BILINEAR, _within(box, held.shape)))
+
+
+def _within(box: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """The same box, where rounding put an edge a hair outside."""
+    return max(box[0], 0), max(box[1], 0), min(box[2], shape[1]), min(box[3], shape[0])
 
 
 def _nearest_edge(shown: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -114,6 +114,12 @@ def cut(voxels: NDArray[Any], view: View, at: tuple[int, ...], box: Box) -> NDAr
     return plane[..., ::-1, ::-1].swapaxes(-1, -2)
 
 
+def position_mm(oriented: Oriented, at: tuple[int, ...]) -> Float64Array:
+    """Where the centre of a voxel of the turned grid lies, RAS (3,)."""
+    position: Float64Array = oriented.affine_ras[:3, :3] @ np.array(at, np.float64) + oriented.affine_ras[:3, 3]
+    return position
+
+
 def _nearest_axes(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The array axes nearest to right, anterior, superior, and whether each rises (1) or falls (-1) that way."""
     directions = geometry.affine_ras[:3, :3] / geometry.spacing_mm

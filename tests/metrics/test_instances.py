@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from pytest import approx
 from scipy.optimize import linear_sum_assignment
 
 from medseg.domain.errors import GridError
@@ -76,11 +75,11 @@ def test_laws_of_instance_scores(maps):
     a, b = maps
     renumbered = np.where(a > 0, 777 - a.astype(int), 0)
     for score in SCORES:
-        assert score(a, a) == approx(1)
-        assert score(renumbered, b) == approx(score(a, b))
+        assert score(a, a) == pytest.approx(1)
+        assert score(renumbered, b) == pytest.approx(score(a, b))
         assert 0 <= score(a, b) <= 1
     for symmetric in (average_precision, panoptic_quality):
-        assert symmetric(a, b) == approx(symmetric(b, a))
+        assert symmetric(a, b) == pytest.approx(symmetric(b, a))
     assert average_precision(a, b, 0.9) <= average_precision(a, b, 0.5)
     assert count_error(a, b) == -count_error(b, a)
     assert panoptic_quality(a, b) <= 2 * average_precision(a, b) / (1 + average_precision(a, b)) + 1e-9

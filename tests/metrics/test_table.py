@@ -21,7 +21,13 @@ TABLE = ScoreTable(
 
 
 def test_groups_are_all_then_labels_then_kinds():
-    assert [(g.name, g.cases) for g in TABLE.groups] == [("all", 2), ("head", 2), ("tail", 2), ("fluo", 1), ("stain", 1)]
+    assert [(g.name, g.cases) for g in TABLE.groups] == [
+        ("all", 2),
+        ("head", 2),
+        ("tail", 2),
+        ("fluo", 1),
+        ("stain", 1),
+    ]
     assert [g.summaries["dice"].mean for g in TABLE.groups] == [0.5, 0.75, 0.25, 0.75, 0.25]
 
 

@@ -34,11 +34,12 @@ def touching_discs(radius, across=6):
     return found
 
 
-@pytest.mark.parametrize("radius", [4, 6, 9, 14])
-def test_touching_discs_survive_the_round_trip(radius):
+@pytest.mark.parametrize(("radius", "threshold"), [(4, 0.7), (6, 0.9), (9, 0.9), (14, 0.9)])
+def test_touching_discs_survive_the_round_trip(radius, threshold):
+    """A pixel's breadth of doubt along a contact is a lot for a disc of nine."""
     truth = touching_discs(radius)
     assert label(truth > 0).max() < truth.max()  # some do touch
-    assert average_precision(instances(boundary_classes(truth)), truth, 0.9) == 1
+    assert average_precision(instances(boundary_classes(truth)), truth, threshold) == 1
 
 
 @pytest.mark.parametrize("radius", [6, 9])

@@ -1,0 +1,83 @@
+"""The model card, docs/README.md: written when a bundle is packed, its scores by the command that measured them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.pack import write_json
+from medseg.domain.errors import BundleError
+from medseg.io.files import write_text
+
+_BEGIN, _END = "<!-- scores: begin -->", "<!-- scores: end -->"
+
+
+def new_card(bundle: Bundle, parameters: int, training: str) -> str:
+    """A card without scores; `training` tells how the weights came about."""
+    spec = bundle.network
+    labels = "\n".join(f"| {label.value} | {label.name} |" for label in bundle.labels)
+    instances = bundle.labels.kind == "instances"
+    meaning = "Every instance has a number of its own, 1..n; 0 is background." if instances else "0 is background."
+    view = ""
+    if bundle.field_of_view is not None:
+        low, high = bundle.field_of_view.smallest_mm, bundle.field_of_view.largest_mm
+        ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
+        view = f"\nField of view: {ranges} mm (right-left, front-back, up-down). Larger images need `--roi`.\n"
+    return f"""# {bundle.name}
+
+{bundle.task}. {bundle.description}
+
+Research only: this is not a medical device and must not be used for diagnosis.
+
+## Input and output
+
+{bundle.modality}, {spec.spatial_dims}-D, {"colour or grey" if spec.in_channels == 3 else "one grey channel"}.
+{view}
+| value | label |
+| --- | --- |
+{labels}
+
+{meaning} The mask lies on the grid of the image.
+
+```
+medseg segment IMAGE -b {bundle.name} -o OUT
+```
+
+## Network and training
+
+`{spec.preset}`, widths {", ".join(map(str, spec.widths))}: {parameters / 1e6:.2f} million parameters.
+{training}
+
+Data: {bundle.data_source} Licence of the data: {bundle.data_licence}
+
+## Scores
+
+{_BEGIN}
+Not measured yet.
+{_END}
+
+## Limits
+
+The scores hold for images like those of the data set above. Other scanners, sequences, stains, magnifications, ages and
+diseases are untested. Cases of one patient or one slide may stand in several splits where the source does not tell
+them apart.
+"""
+
+
+def fill_scores(stored: StoredBundle, scores: str, summary: dict[str, float]) -> None:
+    """Put the table into the card and the means into metadata.json.
+
+    Raises: BundleError if the card has lost the place for them.
+    """
+    card = stored.folder / "docs" / "README.md"
+    text = card.read_text(encoding="utf-8")
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
+        raise BundleError(f"{card}: the lines {_BEGIN} and {_END} are missing; put them where the scores belong")
+    before, rest = text.split(_BEGIN)
+    write_text(card, before + _BEGIN + "\n" + scores.strip() + "\n" + _END + rest.split(_END)[1])
+    path = stored.folder / "configs" / "metadata.json"
+    metadata: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    metadata["eval_metrics"] = summary
+    write_json(path, metadata)

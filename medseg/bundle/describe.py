@@ -1,0 +1,50 @@
+"""What a finished training is called and what it takes: the bundle, from the manifest and the plan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec
+from medseg.domain.geometry import Float64Array
+from medseg.domain.manifest import Manifest
+from medseg.engines.plan import TrainSpec
+
+_CROP_MM = 100.0
+_MARGIN = 1.25
+
+
+def describe(name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64Array | None) -> Bundle:
+    """The bundle of a training; its digest is set when it is packed."""
+    instances = manifest.labels.kind == "instances"
+    return Bundle(
+        name=name,
+        version="0.1.0",
+        task=f"Segmentation of {' and '.join(manifest.labels.names)} in {manifest.modality} images",
+        description=manifest.description,
+        modality=manifest.modality,
+        data_source=manifest.source,
+        data_licence=manifest.licence,
+        network=spec.network,
+        preprocess=spec.preprocess,
+        window=spec.window,
+        postprocess=PostprocessSpec("instances" if instances else "argmax", min_voxels=16 if instances else 50),
+        labels=manifest.labels,
+        weights_sha256="",
+        field_of_view=field_of_view(extents_mm) if extents_mm is not None else None,
+    )
+
+
+def field_of_view(extents_mm: Float64Array) -> FieldOfView | None:
+    """The sizes (n, 3) seen in training, a quarter wider, where they are crops; None for images of whole regions.
+
+    A network that saw only crops around an organ has never seen the rest of the body and would find the organ there
+    too. Images of which no edge is longer than 100 mm are taken for crops.
+    """
+    if extents_mm.max() > _CROP_MM:
+        return None
+    low, high = extents_mm.min(0) / _MARGIN, extents_mm.max(0) * _MARGIN
+    return FieldOfView(_triple(np.floor(low)), _triple(np.ceil(high)))
+
+
+def _triple(values: Float64Array) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])

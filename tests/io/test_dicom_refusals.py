@@ -1,0 +1,459 @@
+"""Each irregular series is refused by the name of its fault; its twin, within tolerance, is read in its place."""
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from pydicom import Dataset, Sequence, dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    MPEG2MPML,
+    RLELossless,
+)
+
+from medseg.domain.errors import GridError, InputError, MedsegError, SeriesError, SpacingError, ValueRangeError
+from medseg.domain.series import Series
+from medseg.io import dicom_pixels
+from medseg.io.dicom import only_series, read_series, scan_series
+from tests.phantoms import CANARIES, counted_volume, dicom_folder, edit_all, edit_dicom, move_slice, set_raw
+
+Files = list[Path]
+Damage = Callable[[Files], object]
+
+
+class Fault(NamedTuple):
+    """A damage to five slices, 2 mm apart along z, the refusal and its words; and a harmless lookalike."""
+
+    damage: Damage
+    error: type[MedsegError]
+    words: tuple[str, ...]
+    twin: Damage | None = None
+    modality: str = "MR"
+
+
+def unlink(*which: int) -> Damage:
+    return lambda files: [files[n].unlink() for n in which]
+
+
+def shift(*mm: float, which: int = 2) -> Damage:
+    return lambda files: move_slice(files[which], mm)
+
+
+def lean(mm: float) -> Damage:
+    return lambda files: [move_slice(path, (k * mm, 0, 0)) for k, path in enumerate(files)]
+
+
+def one(*delete: str, which: int = 3, **values: object) -> Damage:
+    return lambda files: edit_dicom(files[which], *delete, **values)
+
+
+def every(*delete: str, **values: object) -> Damage:
+    return lambda files: edit_all(files, *delete, **values)
+
+
+def raw(keyword: str, content: bytes) -> Damage:
+    return lambda files: set_raw(files[3], keyword, content)
+
+
+def copies(which: slice, **values: object) -> Damage:
+    def damage(files: Files) -> None:
+        for path in files[which]:
+            copy = path.with_name(f"again_{path.name}")
+            shutil.copy(path, copy)
+            edit_dicom(copy, **values)
+
+    return damage
+
+
+def cut(keep: int) -> Damage:
+    return lambda files: files[3].write_bytes(files[3].read_bytes()[:keep])
+
+
+def declare(keyword: str, length: int) -> Damage:
+    """The element says that it is longer than the rest of the file."""
+
+    def damage(files: Files) -> None:
+        content, tag = bytearray(files[3].read_bytes()), dcmread(files[3])[keyword].tag
+        at = content.index(tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little")) + 6
+        content[at : at + 2] = length.to_bytes(2, "little")
+        files[3].write_bytes(content)
+
+    return damage
+
+
+def nest(files: Files, depth: int = 400) -> None:
+    """Sequences in sequences, ended properly."""
+    opening, closing = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff", b""
+    closing = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+    content = files[3].read_bytes()
+    at = 132 + 12 + dcmread(files[3]).file_meta.FileMetaInformationGroupLength
+    files[3].write_bytes(content[:at] + opening * depth + closing * depth + content[at:])
+
+
+def nest_a_little(files: Files) -> None:
+    nest(files, depth=4)
+
+
+def in_syntax(syntax: str, stream: bytes | None = None) -> Damage:
+    """Slice 3 compressed, or with this stream said to be so."""
+
+    def damage(files: Files) -> None:
+        dataset = dcmread(files[3])
+        if stream is None:
+            dataset.compress(syntax, generate_instance_uid=False)
+        else:
+            dataset.file_meta.TransferSyntaxUID = syntax
+            dataset.PixelData = encapsulate([stream])
+        dataset.save_as(files[3])
+
+    return damage
+
+
+def compressed_and_cut(syntax: str, keep: float) -> Damage:
+    """Cut before it was put into its file, so that all lengths of the file are right."""
+
+    def damage(files: Files) -> None:
+        dataset = dcmread(files[3])
+        dataset.compress(syntax, generate_instance_uid=False)
+        stream = next(dicom_pixels.generate_fragments(dataset.PixelData, number_of_fragments=None)) if False else None
+        stream = list(dicom_pixels.generate_fragments(dataset.PixelData))[-1]
+        dataset.PixelData = encapsulate([stream[: int(len(stream) * keep)]])
+        dataset.save_as(files[3])
+
+    return damage
+
+
+def compressed_file_cut(files: Files) -> None:
+    in_syntax(RLELossless)(files)
+    cut(-20)(files)
+
+
+def modality_table(files: Files) -> None:
+    table = Dataset()
+    table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [2, 0, 16], "US", b"\0\0\1\0"
+    for path in files:
+        edit_dicom(path, ModalityLUTSequence=Sequence([table]))
+
+
+def deflate(files: Files) -> None:
+    dataset = dcmread(files[3])
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(files[3])
+
+
+def enhanced(dataset: Dataset) -> None:
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+
+
+COLOUR = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0, "PixelData": bytes(72)}
+SAGITTAL = {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+SCOUT = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+
+FAULTS = {
+    # Positions
+    "missing slice": Fault(
+        unlink(2),
+        SpacingError,
+        ("1 missing slice in", "slice_0001.dcm", "slice_0003.dcm", "is 4 mm away", "expected 2 mm"),
+        twin=unlink(4),
+    ),
+    "two missing slices": Fault(unlink(1, 2), SpacingError, ("2 missing slices", "6 mm away", "expected 2 mm")),
+    "uneven spacing": Fault(
+        shift(0, 0, 0.3), SpacingError, ("uneven", "slice_0001.dcm", "1.7 to 2.3 mm"), twin=shift(0, 0, 0.03)
+    ),
+    "identical duplicate": Fault(copies(slice(1, 2)), SeriesError, ("duplicate position", "are identical", "1 such")),
+    "different duplicate": Fault(
+        copies(slice(1, 2), PixelData=bytes(24)), SeriesError, ("duplicate position", "are different")
+    ),
+    "whole series twice": Fault(copies(slice(None)), SeriesError, ("duplicate position", "are identical", "5 such")),
+    "phases": Fault(
+        copies(slice(None), EchoTime="80"),
+        SeriesError,
+        ("2 images at each of 5 positions", "several phases", "EchoTime (2 values)"),
+        twin=one(EchoTime="80"),
+    ),
+    "gantry tilt": Fault(lean(0.1), GridError, ("gantry tilt", "2.86 degrees", "0.4 mm"), twin=lean(0.0034)),
+    "shifted sideways": Fault(shift(1, 0, 0), GridError, ("sideways", "1 mm"), twin=shift(0.02, 0, 0)),
+    "one slice only": Fault(unlink(1, 2, 3, 4), SeriesError, ("one slice only",), twin=unlink(2, 3, 4)),
+    # Mixtures
+    "localizer inside": Fault(
+        one(**SCOUT, **SAGITTAL),
+        SeriesError,
+        ("localizer", "1 among the 5", "slice_0003.dcm"),
+        twin=one(ImageType=["ORIGINAL", "PRIMARY", "AXIAL"]),
+    ),
+    "localizer alone": Fault(every("ImagePositionPatient", **SCOUT), SeriesError, ("localizer", "5 in this series")),
+    "other orientation": Fault(
+        one(**SAGITTAL),
+        SeriesError,
+        ("mixed", "1 of 5 files", "0, 1, 0, 0, 0, -1", "slice_0003.dcm"),
+        twin=one(ImageOrientationPatient=[-1, 0, 0.00001, 0, -1, 0]),
+    ),
+    "other size": Fault(one(Rows=3, Columns=4), SeriesError, ("mixed", "4 x 3 pixels", "3 x 4 pixels")),
+    "other pixel spacing": Fault(
+        one(PixelSpacing=[0.75, 0.6]), SeriesError, ("mixed", "0.75, 0.6 mm"), twin=one(PixelSpacing=[0.750001, 0.5])
+    ),
+    "other frame of reference": Fault(
+        one(FrameOfReferenceUID="1.2.3"),
+        SeriesError,
+        ("another frame of reference",),
+        twin=every("FrameOfReferenceUID"),
+    ),
+    # Tags of geometry
+    "no position": Fault(one("ImagePositionPatient"), GridError, ("slice_0003.dcm", "ImagePositionPatient")),
+    "no position anywhere": Fault(every("ImagePositionPatient"), GridError, ("ImagePositionPatient is missing",)),
+    "position of two numbers": Fault(raw("ImagePositionPatient", b"1\\2 "), GridError, ("not 3 finite numbers",)),
+    "position not a number": Fault(raw("ImagePositionPatient", b"1\\2\\nan"), GridError, ("not 3 finite numbers",)),
+    "position garbled": Fault(raw("ImagePositionPatient", b"1\\2\\Canary"), GridError, ("not 3 finite numbers",)),
+    "no orientation": Fault(every("ImageOrientationPatient"), GridError, ("ImageOrientationPatient is missing",)),
+    "orientation zero": Fault(
+        every(ImageOrientationPatient=[0] * 6), GridError, ("perpendicular unit vectors", "lengths 0, 0")
+    ),
+    "orientation not perpendicular": Fault(
+        every(ImageOrientationPatient=[-1, 0, 0, -0.6, -0.8, 0]),
+        GridError,
+        ("perpendicular unit vectors", "product 0.6"),
+        twin=every(ImageOrientationPatient=[-1, 0.0002, 0, 0.0001, -0.9999, 0]),
+    ),
+    "no pixel spacing": Fault(
+        every("PixelSpacing", ImagerPixelSpacing=[0.75, 0.5]), GridError, ("PixelSpacing is missing",)
+    ),
+    "pixel spacing zero": Fault(every(PixelSpacing=[0.75, 0]), GridError, ("PixelSpacing is 0.75, 0 mm",)),
+    "pixel spacing negative": Fault(every(PixelSpacing=[-0.75, 0.5]), GridError, ("must be positive",)),
+    "pixel spacing infinite": Fault(raw("PixelSpacing", b"inf\\0.5 "), GridError, ("not 2 finite numbers",)),
+    "projection": Fault(
+        every("ImagePositionPatient", Modality="DX"),
+        InputError,
+        ("projection (DX)", "position"),
+        twin=every(Modality="OT"),
+    ),
+    # Kinds of image
+    "colour": Fault(every(**COLOUR), InputError, ("colour", "3 samples", "RGB")),
+    "palette": Fault(every(PhotometricInterpretation="PALETTE COLOR"), InputError, ("colour", "PALETTE COLOR")),
+    "inverted": Fault(every(PhotometricInterpretation="MONOCHROME1"), InputError, ("MONOCHROME1", "inverted")),
+    "multi-frame": Fault(
+        one(NumberOfFrames=2, PixelData=bytes(48)),
+        SeriesError,
+        ("a multi-frame image (2 frames",),
+        twin=one(NumberOfFrames=1),
+    ),
+    "enhanced": Fault(
+        lambda files: [edit_dicom(path, NumberOfFrames=1, change=enhanced) for path in files],
+        SeriesError,
+        ("an enhanced multi-frame image",),
+    ),
+    "no series uid": Fault(every("SeriesInstanceUID"), SeriesError, ("no SeriesInstanceUID",)),
+    # Values
+    "CT without rescale": Fault(
+        every("RescaleSlope", "RescaleIntercept"),
+        ValueRangeError,
+        ("CT without RescaleSlope", "Hounsfield"),
+        twin=every("RescaleSlope", "RescaleIntercept", Modality="MR"),
+        modality="CT",
+    ),
+    "CT with an empty slope": Fault(every(RescaleSlope=None), ValueRangeError, ("CT without",), modality="CT"),
+    "slope zero": Fault(one(RescaleSlope="0"), ValueRangeError, ("rescales by 0",), modality="CT"),
+    "slope not a number": Fault(raw("RescaleSlope", b"Canary"), ValueRangeError, ("rescales by nan",), modality="CT"),
+    "slope too large": Fault(one(RescaleSlope="1e300"), ValueRangeError, ("overflows",), modality="CT"),
+    "modality table": Fault(modality_table, ValueRangeError, ("Modality LUT",)),
+    "values in the high bits": Fault(
+        every(BitsStored=12, HighBit=15), InputError, ("HighBit",), twin=every(BitsStored=14, HighBit=13)
+    ),
+    # Pixels
+    "no pixels": Fault(one("PixelData"), InputError, ("no PixelData", "slice_0003.dcm")),
+    "cut off in the pixels": Fault(cut(-10), InputError, ("declares 24 bytes", "has 14 left", "slice_0003.dcm")),
+    "too few pixels": Fault(one(PixelData=bytes(20)), InputError, ("has 20 bytes", "need 24")),
+    "two frames unannounced": Fault(
+        one(PixelData=bytes(48)),
+        InputError,
+        ("has 48 bytes", "need 24"),
+        twin=one(PixelData=counted_volume().voxels[0, :, :, 3].T.tobytes() + bytes(8)),
+    ),
+    "floating-point pixels": Fault(one("PixelData", FloatPixelData=bytes(48)), InputError, ("floating-point",)),
+    "bits": Fault(every(BitsAllocated=1, BitsStored=1, HighBit=0), InputError, ("1-bit",)),
+    "no rows": Fault(one(Rows=0), SeriesError, ("mixed",)),
+    "no rows anywhere": Fault(every(Rows=0), InputError, ("3 columns and 0 rows",)),
+    # Streams
+    "cut off in the header": Fault(cut(420), InputError, ("slice_0003.dcm",)),
+    "cut off in group 2": Fault(cut(160), InputError, ("slice_0003.dcm", "cut off")),
+    "declared longer than the file": Fault(
+        declare("PatientName", 65534), InputError, ("cut off", "(0010,0010) declares 65534 bytes")
+    ),
+    "nested without end": Fault(nest, InputError, ("damaged",), twin=nest_a_little),
+    "deflated": Fault(deflate, InputError, ("deflated",)),
+    "codec unknown": Fault(in_syntax(MPEG2MPML, b"1234"), InputError, ("MPEG2 Main Profile",)),
+    "syntax unknown": Fault(in_syntax("1.2.3.4", b"1234"), InputError, ("unknown transfer syntax 1.2.3.4",)),
+    "compressed file cut": Fault(compressed_file_cut, InputError, ("no end", "slice_0003.dcm")),
+    "RLE stream cut": Fault(
+        compressed_and_cut(RLELossless, 0.5), InputError, ("RLE Lossless", "broken"), twin=in_syntax(RLELossless)
+    ),
+    "JPEG-LS stream cut": Fault(
+        compressed_and_cut(JPEGLSLossless, 0.7),
+        InputError,
+        ("JPEG-LS Lossless", "no end marker"),
+        twin=in_syntax(JPEGLSLossless),
+    ),
+    "broken stream": Fault(
+        in_syntax(JPEG2000Lossless, random.Random(1).randbytes(200) + b"\xff\xd9"),
+        InputError,
+        ("JPEG 2000 Image Compression (Lossless Only)", "broken stream"),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=["MR", "CT"])
+def _unused(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory) -> dict[str, Path]:
+    folders = {modality: tmp_path_factory.mktemp("original") / modality for modality in ("MR", "CT")}
+    for modality, folder in folders.items():
+        dicom_folder(folder, modality=modality)
+    return folders
+
+
+@pytest.fixture
+def files(originals, tmp_path) -> Callable[[str], Files]:
+    def copy(modality: str) -> Files:
+        return sorted(Path(shutil.copytree(originals[modality], tmp_path / "series")).iterdir())
+
+    return copy
+
+
+def refusal_of(files: Files) -> MedsegError:
+    with pytest.raises(MedsegError) as refusal:
+        read_series(only_series(files[0].parent), "case")
+    return refusal.value
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_fault_is_refused_by_name_and_no_patient_is_named(files, name):
+    fault = FAULTS[name]
+    paths = files(fault.modality)
+    fault.damage(paths)
+    error = refusal_of(paths)
+    message = str(error)
+    assert type(error) is fault.error, message
+    assert [word for word in fault.words if word not in message] == [], message
+    assert message.startswith(str(paths[0].parent))
+    assert "\n" not in message
+    assert "; " in message  # what to do about it
+    for canary in CANARIES.values():
+        assert canary not in message
+    assert "anary" not in message
+
+
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.twin])
+def test_its_twin_is_read_where_it_was(files, name):
+    fault = FAULTS[name]
+    paths = files(fault.modality)
+    fault.twin(paths)
+    volume, truth = read_series(only_series(paths[0].parent), "case"), counted_volume()
+    count = len(volume.series.paths)
+    kept = truth.voxels[..., :count]
+    assert np.array_equal(volume.voxels, kept)
+    corners = np.array([[0, 0, 0], [2, 3, 0], [2, 3, count - 1]], float)
+    off = volume.geometry.ijk_to_ras_mm(corners) - truth.geometry.ijk_to_ras_mm(corners)
+    assert np.abs(off).max() <= 0.02
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_the_series_without_fault_is_read(files, modality):
+    volume = read_series(only_series(files(modality)[0].parent), "case")
+    assert volume.geometry.is_same_grid(counted_volume().geometry, 1e-9)
+    assert np.array_equal(volume.voxels, counted_volume().voxels)
+    assert not volume.notes
+
+
+def test_an_error_carries_the_gaps(files):
+    paths = files("MR")
+    unlink(2)(paths)
+    error = refusal_of(paths)
+    assert isinstance(error, SpacingError)
+    assert error.gaps_mm == pytest.approx((2, 4, 2))
+    assert error.exit_code == 3
+
+
+def test_steps_that_drift_are_uneven_though_each_is_near_the_usual(tmp_path):
+    """21 steps of 1.97 mm, then 21 of 2.03 mm: each within 0.05 mm, the middle slice 0.63 mm off."""
+    series = dicom_folder(tmp_path / "drift", counted_volume((2, 2, 43)))
+    for k, path in enumerate(series.paths):
+        move_slice(path, (0, 0, -0.03 * min(k, 42 - k)))
+    with pytest.raises(SpacingError, match="0.63 mm off an even grid"):
+        read_series(series, "case")
+
+
+def test_a_missing_slice_of_a_microscopic_series_is_not_within_tolerance(tmp_path):
+    """0.05 mm is allowed elsewhere; here it is a whole slice."""
+    series = dicom_folder(tmp_path, counted_volume((2, 2, 6), np.diag([0.01, 0.01, 0.04, 1])))
+    assert read_series(series, "case").geometry.shape_ijk == (2, 2, 6)
+    series.paths[3].unlink()
+    with pytest.raises(SpacingError, match="1 missing slice"):
+        read_series(only_series(tmp_path), "case")
+
+
+def test_a_small_lean_stays_in_the_affine(files):
+    paths = files("MR")
+    lean(0.0034)(paths)
+    affine = read_series(only_series(paths[0].parent), "case").geometry.affine_ras
+    assert affine[:3, 2] == pytest.approx([-0.0034, 0, 2], abs=1e-9)
+
+
+def test_a_codec_that_is_not_installed_is_named_with_what_to_install(files, monkeypatch):
+    class Absent:
+        is_available = False
+        missing_dependencies = ("somecodec - requires numpy, somecodec>=2.0",)
+
+    paths = files("MR")
+    in_syntax(RLELossless)(paths)
+    monkeypatch.setattr(dicom_pixels, "get_decoder", lambda syntax: Absent)
+    assert "no codec for" in str(refusal_of(paths))
+    assert "somecodec>=2.0" in str(refusal_of(paths))
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    for folder, words in ((tmp_path / "none", "cannot be listed"), (tmp_path, "no DICOM image among 1 files")):
+        (tmp_path / "notes.txt").write_text("nothing here")
+        with pytest.raises(InputError, match=words):
+            scan_series(folder)
+
+
+def test_a_report_alone_is_no_image(files):
+    paths = files("MR")
+    for path in paths:
+        edit_dicom(path, SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11", change=enhanced_off)
+    with pytest.raises(SeriesError, match="no DICOM image among 5 files"):
+        scan_series(paths[0].parent)
+
+
+def enhanced_off(dataset: Dataset) -> None:
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+
+
+def test_files_of_two_series_are_not_stacked(tmp_path):
+    one_series, other = (dicom_folder(tmp_path / seed, seed=seed) for seed in "ab")
+    with pytest.raises(SeriesError, match="another series"):
+        read_series(Series(one_series.uid, "MR", one_series.paths[:2] + other.paths[2:]), "case")
+    with pytest.raises(SeriesError, match="without files"):
+        read_series(Series("1.2", "MR", ()), "case")
+
+
+def test_a_file_that_went_away_or_changed_is_named(files):
+    paths = files("MR")
+    series = only_series(paths[0].parent)
+    paths[2].write_text("no image any more")
+    with pytest.raises(InputError, match=r"slice_0002.dcm: is no DICOM image any more"):
+        read_series(series, "case")
+    paths[2].unlink()
+    with pytest.raises(InputError, match=r"slice_0002.dcm.*No such file"):
+        read_series(series, "case")
