@@ -39,11 +39,14 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import evaluate, segment, train
+    from medseg.cli import bundle, demo, evaluate, manifest, segment, train
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
+    app.add_typer(bundle.app, name="bundle")
+    app.add_typer(manifest.app, name="manifest")
+    app.command("demo")(demo.demo)
 
 
 _add_commands()
@@ -65,6 +68,9 @@ def main() -> None:
         code = 6
     except typer.Exit as stop:
         code = stop.exit_code
+    except typer.Abort:
+        _say("interrupted; nothing half-written was left behind")
+        code = 130
     except Exception as error:
         code = _usage_or_bug(error)
     sys.stdout.flush()
@@ -72,13 +78,12 @@ def main() -> None:
 
 
 def _usage_or_bug(error: Exception) -> int:
-    import click
-
-    if isinstance(error, click.exceptions.Abort):
-        _say("interrupted")
-        return 130
-    if isinstance(error, click.ClickException):
-        _say(f"{error.format_message()} (see {_command_of(error)} --help)")
+    usage = getattr(error, "format_message", None)  # click's, whichever copy of it typer brings
+    if usage is not None and usage().startswith("Usage:"):  # a command group without a command: its help
+        print(usage(), file=sys.stderr)
+        return 2
+    if usage is not None:
+        _say(f"{usage()} (see {_command_of(error)} --help)")
         return 2
     handle, path = tempfile.mkstemp(prefix="medseg-bug-", suffix=".txt")
     with os.fdopen(handle, "w") as file:

@@ -41,7 +41,6 @@ def train(
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import data_root, read_manifest
     from medseg.io.manifest_build import sha256_of
-    from medseg.reports.curve import write_curve
 
     chosen = choose_device(device, threads)
     described = read_manifest(manifest)
@@ -66,6 +65,8 @@ def train(
     with progress.training(spec.steps, class_names(described), quiet) as report:
         trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")
+    from medseg.reports.curve import write_curve
+
     write_curve(trained.history, class_names(described), work / "curve.png")
     described_bundle = describe(output.name, described, spec, extents_mm(training, spec.preprocess))
     parameters = sum(value.numel() for value in trained.weights.values())

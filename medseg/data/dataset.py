@@ -118,7 +118,7 @@ class Batches:
             slack = (shape - window).clamp(min=0)
             centre = (torch.rand(len(shape), generator=generator) * (slack + 1)).long() + window // 2
         inside = (shape > window).long()  # a patch larger than the image stays around the image's middle
-        centre = centre.minimum(shape - window // 2).maximum(window // 2) * inside + (shape // 2) * (1 - inside)
+        centre = centre.minimum(shape - (window + 1) // 2).maximum(window // 2) * inside + (shape // 2) * (1 - inside)
         start = (centre - torch.tensor(size) // 2).tolist()
         return crop(sample.image, start, size), crop(sample.target, start, size)
 
@@ -140,6 +140,6 @@ def _chances(kinds: Iterable[str]) -> Tensor:
 
 
 def _some_foreground(target: Tensor) -> Tensor:
-    """Up to 2000 evenly drawn places (n, d) of labelled voxels."""
+    """About 2000 places (n, d) of labelled voxels, evenly drawn; all of them where there are fewer than 4000."""
     places = target.nonzero()
     return places[:: max(len(places) // 2000, 1)].clone()

@@ -45,7 +45,7 @@ def entries(spec: PreprocessSpec, keys: list[str]) -> list[dict[str, Any]]:
     steps: list[dict[str, Any]] = []
     if spec.spacing_mm is not None:
         modes = ["bilinear", "nearest"][: len(keys)]
-        steps.append({"_target_": "Orientationd", "keys": keys, "axcodes": "RAS"})
+        steps.append({"_target_": "Orientationd", "keys": keys, "axcodes": "RAS", "labels": None})
         steps.append({"_target_": "Spacingd", "keys": keys, "pixdim": list(spec.spacing_mm), "mode": modes})
     if spec.normalise == "zscore":
         steps.append({"_target_": "NormalizeIntensityd", "keys": keys[:1]})

@@ -21,7 +21,7 @@ class Reader(ImageReader):
 
     channels: what the network takes; grey images are repeated for 3, colour ones are refused for 1. None: as stored.
 
-    `read` only remembers the path and `get_data` reads: MONAI tries another reader where `read` fails, and what this
+    `read` only remembers the paths and `get_data` reads: MONAI tries another reader where `read` fails, and what this
     project refuses must stay refused.
     """
 
@@ -32,16 +32,15 @@ class Reader(ImageReader):
         """Content decides, not the ending."""
         return True
 
-    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Path:
-        """The path of the one image to read."""
-        paths = [data] if isinstance(data, (str, Path)) else list(data)
-        if len(paths) != 1:
-            raise InputError(f"{len(paths)} files for one image; channels in several files are not read yet")
-        return Path(paths[0])
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> tuple[Path, ...]:
+        """The paths, unread."""
+        return tuple(map(Path, [data] if isinstance(data, (str, Path)) else data))
 
-    def get_data(self, img: Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    def get_data(self, img: tuple[Path, ...]) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Voxels (C, *S) as float32 and MONAI's metadata: affine to RAS, spatial shape, channel axis."""
-        volume = fit_channels(read_image(img), self.channels, str(img))
+        if len(img) != 1:
+            raise InputError(f"{len(img)} files for one image; channels in several files are not read yet")
+        volume = fit_channels(read_image(img[0]), self.channels, str(img[0]))
         return volume.voxels.astype(np.float32), {
             MetaKeys.AFFINE: volume.geometry.affine_ras.copy(),
             MetaKeys.ORIGINAL_AFFINE: volume.geometry.affine_ras.copy(),

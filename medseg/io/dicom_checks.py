@@ -12,6 +12,7 @@ from medseg.domain.errors import GridError, InputError, SeriesError, ValueRangeE
 from medseg.io.dicom_header import Header
 
 _PROJECTIONS = ("CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA")
+_LEAST_MM, _MOST_MM = 1e-4, 1e3
 _ROUNDING = 1e-3  # of direction cosines; four decimals are common
 
 
@@ -65,7 +66,7 @@ def check_together(headers: Sequence[Header]) -> None:
 
 
 def _check_kind(header: Header) -> None:
-    path, name = header.path, UID(header.sop_class).name
+    path, name = header.path, header.object_class
     if not header.series_uid:
         raise SeriesError(f"{path}: has no SeriesInstanceUID, so what it belongs to is unknown; export it again")
     enhanced = name.startswith(("Enhanced", "Legacy Converted Enhanced"))
@@ -102,18 +103,23 @@ def _check_place(header: Header) -> None:
                 f"{path}: {keyword} is missing or not {count} finite numbers, so where the voxels lie is unknown; "
                 "export it again from the scanner or archive"
             )
-    assert header.spacing_mm is not None
+    assert header.position_mm is not None
     assert header.orientation is not None
-    if min(header.spacing_mm) <= 0:
+    assert header.spacing_mm is not None
+    if not _LEAST_MM <= min(header.spacing_mm) <= max(header.spacing_mm) <= _MOST_MM:
         raise GridError(
-            f"{path}: PixelSpacing is {_list(header.spacing_mm)} mm, it must be positive; set the true size"
+            f"{path}: PixelSpacing is {_list(header.spacing_mm)} mm, it must be {_LEAST_MM:g} to {_MOST_MM:g} mm; "
+            "set the true size"
         )
-    row, column = np.array(header.orientation[:3]), np.array(header.orientation[3:])
-    lengths = (float(np.linalg.norm(row)), float(np.linalg.norm(column)))
-    if max(abs(length - 1) for length in lengths) > _ROUNDING or abs(float(row @ column)) > _ROUNDING:
+    if max(map(abs, header.position_mm)) > 1e6:
+        raise GridError(f"{path}: lies {max(map(abs, header.position_mm)):.4g} mm from the origin; export it again")
+    row, column = header.orientation[:3], header.orientation[3:]
+    lengths = (math.hypot(*row), math.hypot(*column))
+    product = sum(a * b for a, b in zip(row, column, strict=True))
+    if max(abs(length - 1) for length in lengths) > _ROUNDING or abs(product) > _ROUNDING:
         raise GridError(
             f"{path}: ImageOrientationPatient is no pair of perpendicular unit vectors (lengths {_list(lengths)}, "
-            f"product {float(row @ column):.4g}); export it again"
+            f"product {product:.4g}); export it again"
         )
 
 
@@ -135,8 +141,6 @@ def _check_scale(header: Header) -> None:
 
 def _check_pixels(header: Header) -> None:
     path = header.path
-    if not header.pixel_tag:
-        raise InputError(f"{path}: has no PixelData, it may be cut off; copy it again")
     if not header.holds_integers or header.bits not in (8, 16, 32):
         kind = f"{header.bits}-bit" if header.holds_integers else "floating-point"
         raise InputError(f"{path}: holds {kind} pixels, integers of 8, 16 or 32 bits are read; export it again")

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_partial
 from pydicom.uid import (
+    RE_VALID_UID,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -49,20 +50,21 @@ _KEYWORDS = (
 class Header:
     """What is needed of a file to place and read its image; None where the file does not say it, or not readably.
 
+    object_class:    the name of the SOP class, "MR Image Storage"; its number where it has no name.
     has_low_bits:    the values stand in the lowest bits of their words, as in all but very old files.
     position_mm:     ImagePositionPatient, LPS.
     orientation:     ImageOrientationPatient, LPS: where columns rise, then where rows rise.
     spacing_mm:      PixelSpacing: between rows, between columns.
     slope:           NaN where the tag is there and holds no finite number; so the intercept.
     phase:           the values of PHASE_KEYWORDS that are there.
-    pixel_tag:       of the element that holds the pixels; 0 where the file has none.
+    holds_integers:  the pixels are PixelData, none of the floating-point kinds.
     pixel_bytes:     as declared; None where the length is open, as of compressed pixels.
     pixel_bytes_present: from the start of the pixels to the end of the file.
     """
 
     path: Path
     series_uid: str
-    sop_class: str
+    object_class: str
     frame_of_reference: str
     transfer_syntax: str
     modality: str
@@ -81,22 +83,17 @@ class Header:
     intercept: float | None
     has_modality_table: bool
     phase: dict[str, str]
-    pixel_tag: int
+    holds_integers: bool
     pixel_bytes: int | None
     pixel_bytes_present: int
     has_preamble: bool
-
-    @property
-    def holds_integers(self) -> bool:
-        """PixelData, and not one of the floating-point kinds."""
-        return self.pixel_tag == PIXEL_DATA
 
 
 def read_header(path: Path) -> Header | None:
     """The header of a DICOM image; None for any other file, also for other DICOM objects (reports, masks, plans).
 
-    Raises: InputError for a DICOM file that is cut off, damaged or deflated as a whole: skipped, it would be a
-    slice lost without a word.
+    Raises: InputError for a DICOM file that is cut off, damaged, without pixels or deflated as a whole: skipped, it
+    would be a slice lost without a word.
     """
     try:
         with path.open("rb") as file, quiet_pydicom():
@@ -119,6 +116,8 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header | None:
     sop_class, transfer_syntax = file_meta(path, file, size)
     if is_no_image(sop_class):
         return None
+    if transfer_syntax and not re.fullmatch(RE_VALID_UID, transfer_syntax):
+        raise InputError(f"{path}: damaged: its transfer syntax is no UID; copy or export it again")
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
         raise InputError(f"{path}: is deflated as a whole file, which is not read yet; export it uncompressed")
     file.seek(0)
@@ -131,8 +130,11 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header | None:
         if not has_preamble:
             return None  # began like DICOM by chance
         raise InputError(f"{path}: cut off or damaged: {size} bytes without image or object class; copy it again")
-    if is_no_image(sop_class) or not (has_image or "Image Storage" in UID(sop_class).name):
-        return None  # the second: a maker's private object; a standard image without pixels is refused when read
+    object_class = UID(sop_class).name
+    if is_no_image(sop_class) or not (has_image or "Image Storage" in object_class):
+        return None  # the second: a maker's private object
+    if not watch.stopped_at:
+        raise InputError(f"{path}: is an image without PixelData, it may be cut off; copy it again")
     if not transfer_syntax:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
@@ -142,7 +144,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header | None:
     return Header(
         path=path,
         series_uid=_uid(dataset, "SeriesInstanceUID"),
-        sop_class=sop_class,
+        object_class=object_class,
         frame_of_reference=_uid(dataset, "FrameOfReferenceUID"),
         transfer_syntax=transfer_syntax,
         modality=_code(dataset, "Modality"),
@@ -161,7 +163,7 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header | None:
         intercept=_number(dataset, "RescaleIntercept"),
         has_modality_table="ModalityLUTSequence" in dataset,
         phase={word: repr(_values(dataset, word)) for word in PHASE_KEYWORDS if word in dataset},
-        pixel_tag=watch.stopped_at,
+        holds_integers=watch.stopped_at == PIXEL_DATA,
         pixel_bytes=watch.length,
         pixel_bytes_present=watch.present,
         has_preamble=has_preamble,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,10 +94,8 @@ def _require_whole_stream(header: Header, pixel_data: bytes) -> None:
 
 
 def _name(syntax: UID) -> str:
-    """The standard's name of a transfer syntax; else its number, if the file wrote a number."""
-    known = syntax.name != str(syntax)
-    number = str(syntax) if re.fullmatch(r"[0-9.]{1,64}", syntax) else "without a number"
-    return str(syntax.name) if known else f"the unknown transfer syntax {number}"
+    """The standard's name of a transfer syntax, else its number."""
+    return str(syntax.name) if syntax.name != str(syntax) else f"the unknown transfer syntax {syntax}"
 
 
 def _fits(pixels: NDArray[Any], intercept: int) -> bool:

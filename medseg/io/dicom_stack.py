@@ -24,7 +24,9 @@ def in_order(headers: Sequence[Header]) -> list[Header]:
     """By rising position along the slice normal of the first; as given where a position or orientation is missing."""
     if any(header.position_mm is None or header.orientation is None for header in headers):
         return list(headers)
-    distances = _positions(headers) @ _axes(headers[0])[:, 2]
+    row, column = np.array(headers[0].orientation, dtype=np.float64).reshape(2, 3)
+    with np.errstate(all="ignore"):  # nothing is checked yet
+        distances = _positions(headers) @ np.cross(row, column)
     return [headers[n] for n in np.argsort(distances, kind="stable")]
 
 

@@ -51,13 +51,14 @@ def write_text(path: Path, content: str) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder and try a file in it, before hours of work depend on it.
+    """Try a file in the folder, or in the nearest one above that exists, before hours of work depend on it.
 
-    Raises: OutputError if either cannot be done.
+    Nothing is left behind; the folder itself is made with its first file.
+    Raises: OutputError if no file can be written there.
     """
-    probe = folder / f".{secrets.token_hex(6)}.part"
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    probe = there / f".{secrets.token_hex(6)}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -38,7 +38,9 @@ class Raster:
 
 
 def require_affordable(path: Path, decoded_bytes: int) -> None:
-    """Before anything is decoded: raises InputError for a picture of more than 2 GiB."""
+    """Before anything is decoded: raises InputError for a picture without pixels or of more than 2 GiB."""
+    if decoded_bytes == 0:
+        raise InputError(f"{path}: its header says that it has no pixels; export it again")
     if decoded_bytes > MOST_BYTES:
         raise InputError(
             f"{path}: its header says {decoded_bytes / 2**30:.1f} GiB of pixels, more than the {MOST_BYTES >> 30} that"

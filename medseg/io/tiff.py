@@ -15,10 +15,11 @@ from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.io.raster import Raster, require_affordable
 from medseg.io.tiff_spacing import spacing_mm
+from medseg.io.tiff_whole import require_whole_chain, require_whole_series
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_PLAIN, _LZW, _JPEG = 1, 5, 7
+_LZW, _JPEG = 5, 7
 _CHANNEL_AXES, _PLANE_AXES = "SC", "ZIQ"  # samples, channels; planes, and pages of unknown meaning
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is told once, as a refusal
@@ -30,13 +31,14 @@ def read_tiff(path: Path) -> Raster:
     Raises: InputError for time series, several images, more than 4 channels, colours other than RGB, turned pictures,
             missing planes, encodings without a decoder and files above 2 GiB decoded; other errors for damaged files.
     """
+    require_whole_chain(path)
     with tifffile.TiffFile(path, _multifile=False) as tiff:  # no file may name others to be read
         series = _one_series(path, tiff)
         page = series.keyframe
         channel, plane = _channel_and_plane(path, series.axes, series.shape)
         require_affordable(path, series.nbytes)
         _require_readable(path, page)
-        _require_whole(path, tiff, series)
+        require_whole_series(path, tiff, series)
         stored = _decoded(path, series)
         samples = stored.transpose([series.axes.index(axis) for axis in f"{channel}XY{plane}"])
         samples = samples if channel else samples[None]
@@ -109,28 +111,6 @@ def _require_readable(path: Path, page: Any) -> None:
             f"{path}: there is no decoder for {_name(page.compression)}; run `pip install imagecodecs` or save the"
             " file without compression"
         )
-
-
-def _require_whole(path: Path, tiff: Any, series: Any) -> None:
-    """Raises InputError where pages, planes or bytes of the file are missing."""
-    file, size = tiff.filehandle, tiff.filehandle.size
-    file.seek(tiff.pages.next_page_offset)
-    if any(file.read(tiff.tiff.offsetsize)):  # the last page found is not the last one
-        raise InputError(f"{path}: is cut off after page {len(tiff.pages)}; copy it again")
-    if series.dataoffset is not None:
-        missing = series.dataoffset + series.nbytes - size
-    else:
-        pages = list(series.pages)
-        if absent := sum(page is None for page in pages):
-            raise InputError(f"{path}: {absent} of {len(pages)} planes lie in other files; save all in one")
-        parts = [(o, n) for page in pages for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if not all(o and n for o, n in parts):
-            raise InputError(f"{path}: some parts of the picture were never written; export it again")
-        missing = max(o + n for o, n in parts) - size
-        if series.keyframe.compression == _PLAIN and series.keyframe.bitspersample % 8 == 0:
-            missing = max(missing, series.nbytes - sum(n for _, n in parts))
-    if missing > 0:
-        raise InputError(f"{path}: {missing} bytes of pixels are missing; copy it again")
 
 
 def _decoded(path: Path, series: Any) -> NDArray[Any]:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import permutations
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-from skimage.segmentation import find_boundaries
+from PIL import Image, ImageDraw
 
 from medseg.domain.errors import MedsegError, UsageError
-from medseg.domain.geometry import Geometry
-from medseg.domain.labels import LabelTable
+from medseg.domain.labels import LabelMap
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
 from medseg.io.files import whole_file
 from medseg.io.images import read_image, read_mask
 from medseg.io.manifest import case_paths, mask_to_labels
+from medseg.reports.lettering import INK, PAPER, font
+from medseg.reports.overlay import colours_of, draw_labels
+from medseg.reports.planes import VIEWS, busiest_voxel, cut, orient
+from medseg.reports.shades import to_rgb, window_of
 
 TILE, CAPTION, MARGIN = 256, 18, 8  # pixels
-_INK, _PAPER = (225, 225, 225), (24, 24, 24)
 
 
 def write_contact_sheet(manifest: Manifest, root: Path, path: Path, count: int = 24) -> None:
@@ -38,14 +35,13 @@ def write_contact_sheet(manifest: Manifest, root: Path, path: Path, count: int =
     columns = max(1, min(6, len(cases)))
     rows = -(-len(cases) // columns)
     width, height = (n * (TILE + MARGIN) + MARGIN for n in (columns, rows))
-    page = Image.new("RGB", (width, height + rows * CAPTION + 2 * CAPTION), _PAPER)
+    page = Image.new("RGB", (width, height + rows * CAPTION + 2 * CAPTION), PAPER)
     _draw_title(ImageDraw.Draw(page), manifest, len(cases))
     for n, case in enumerate(cases):
         left = MARGIN + n % columns * (TILE + MARGIN)
         top = MARGIN + 2 * CAPTION + n // columns * (TILE + MARGIN + CAPTION)
         page.paste(_tile_of(manifest, case, root), (left, top))
-        told = "  ".join(part for part in (_short(case.id), case.split, case.kind) if part)
-        ImageDraw.Draw(page).text((left, top + TILE + 2), told, _INK, _font())
+        ImageDraw.Draw(page).text((left, top + TILE + 2), _caption(case), INK, font(11))
     with whole_file(path) as temporary:
         page.save(temporary, "PNG")
 
@@ -63,56 +59,26 @@ def sample(cases: Sequence[Case], count: int) -> tuple[Case, ...]:
     return tuple(case for case in cases if case.id in chosen)
 
 
-def draw_tile(volume: Volume, labels: NDArray[Any], table: LabelTable) -> NDArray[np.uint8]:
-    """Image and outlines, (TILE, TILE, 3); labels (*shape_ijk) are label values or instance numbers.
+def draw_tile(volume: Volume, label_map: LabelMap) -> Image.Image:
+    """Image and outlines, TILE pixels square; pixels keep their shape in millimetres and the longer side fills it.
 
-    Of a volume the axial slice where the mask is largest, the middle one if several are; the patient's right is on
-    the left, anterior is up. Pixels are made square, the longer side fills the tile.
+    Of a volume the axial slice that cuts most of the mask, as `planes` hangs it.
     """
-    image, mask, spacing_mm = _plane(volume, labels)
-    shape = tuple(n * s for n, s in zip(mask.shape, spacing_mm, strict=True))
-    height, width = (max(1, round(TILE * edge / max(shape))) for edge in shape)
-    picture = np.array(Image.fromarray(_shades(image)).resize((width, height), Image.Resampling.BILINEAR))
-    enlarged = mask[np.arange(height) * mask.shape[0] // height][:, np.arange(width) * mask.shape[1] // width]
-    edge = find_boundaries(enlarged, mode="inner") & (enlarged > 0)
-    colours = {label.value: label.colour for label in table}
-    for value in np.unique(enlarged[edge]).tolist():
-        picture[edge & (enlarged == value)] = colours.get(1 if table.kind == "instances" else value, (255, 0, 255))
-    tile = np.full((TILE, TILE, 3), 0, np.uint8)
-    top, left = (TILE - height) // 2, (TILE - width) // 2
-    tile[top : top + height, left : left + width] = picture
+    if volume.geometry.spatial_dims == 2:
+        plane, labels = volume.voxels.swapaxes(-1, -2), label_map.voxels.T
+        across_mm, down_mm = volume.geometry.extent_mm
+    else:
+        oriented = orient(volume, label_map)
+        at = busiest_voxel(oriented.labels)
+        plane, labels = (cut(voxels, VIEWS[0], at, oriented.whole) for voxels in (oriented.image, oriented.labels))
+        across_mm, down_mm, _ = oriented.extent_mm
+    wide, high = (max(1, round(TILE * edge / max(across_mm, down_mm))) for edge in (across_mm, down_mm))
+    picture = Image.fromarray(to_rgb(plane, window_of(volume.voxels, volume.modality)))
+    picture = picture.resize((wide, high), Image.Resampling.BILINEAR)
+    colours = colours_of(labels, label_map.table)
+    tile = Image.new("RGB", (TILE, TILE))
+    tile.paste(draw_labels(picture, labels, colours, width=1.4, fill=0.0), ((TILE - wide) // 2, (TILE - high) // 2))
     return tile
-
-
-def _plane(volume: Volume, labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], tuple[float, float]]:
-    """Image (rows, columns, C), mask (rows, columns) and the millimetres between rows and between columns."""
-    image, spacing_mm = np.moveaxis(volume.voxels, 0, -1), volume.geometry.spacing_mm
-    if labels.ndim == 2:
-        return image.swapaxes(0, 1), labels.T, (spacing_mm[1], spacing_mm[0])
-    axes, flips = _to_ras(volume.geometry)
-    image, labels = image.transpose(*axes, 3)[flips], labels.transpose(axes)[flips]
-    areas = np.count_nonzero(labels, axis=(0, 1))
-    widest = np.flatnonzero(areas == areas.max())
-    k = int(widest[len(widest) // 2])
-    # (right, anterior) to (rows from anterior down, columns from the patient's right)
-    image, labels = (plane[:, :, k].swapaxes(0, 1)[::-1, ::-1] for plane in (image, labels))
-    return image, labels, (spacing_mm[axes[1]], spacing_mm[axes[0]])
-
-
-def _to_ras(geometry: Geometry) -> tuple[tuple[int, ...], tuple[slice, ...]]:
-    """The array axes nearest to right, anterior, superior, and the steps that let each rise that way."""
-    directions = geometry.affine_ras[:3, :3] / geometry.spacing_mm
-    axes = max(permutations(range(3)), key=lambda order: sum(abs(directions[r, i]) for r, i in enumerate(order)))
-    return axes, tuple(slice(None, None, -1 if directions[r, i] < 0 else 1) for r, i in enumerate(axes))
-
-
-def _shades(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """(rows, columns, C) to (rows, columns, 3): grey stretched from its 0.5th to its 99.5th percentile."""
-    if image.shape[-1] >= 3 and image.dtype == np.uint8:
-        return np.ascontiguousarray(image[..., :3])
-    low, high = np.percentile(image, (0.5, 99.5))
-    shades = (np.clip((image.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1) * 255).astype(np.uint8)
-    return np.ascontiguousarray(shades[..., :3] if shades.shape[-1] >= 3 else np.repeat(shades[..., :1], 3, -1))
 
 
 def _tile_of(manifest: Manifest, case: Case, root: Path) -> Image.Image:
@@ -120,26 +86,30 @@ def _tile_of(manifest: Manifest, case: Case, root: Path) -> Image.Image:
     try:
         volume, (raw, _) = read_image(image), read_mask(mask)
         if raw.shape == volume.geometry.shape_ijk:
-            return Image.fromarray(draw_tile(volume, mask_to_labels(raw, manifest), manifest.labels))
+            return draw_tile(volume, LabelMap(mask_to_labels(raw, manifest), volume.geometry, manifest.labels))
         reason = "image and mask differ in shape"
     except MedsegError:
         reason = "cannot be read"
     tile = Image.new("RGB", (TILE, TILE), (70, 20, 20))
-    ImageDraw.Draw(tile).text((10, TILE // 2 - 8), reason, _INK, _font())
+    ImageDraw.Draw(tile).text((10, TILE // 2 - 8), reason, INK, font(11))
     return tile
 
 
 def _draw_title(draw: ImageDraw.ImageDraw, manifest: Manifest, shown: int) -> None:
     at = float(MARGIN)
-    words = [(f"{manifest.name}: {shown} of {len(manifest.cases)} cases", _INK)]
-    for text, colour in words + [(label.name, label.colour) for label in manifest.labels]:
-        draw.text((at, MARGIN), text, colour, _font())
-        at += draw.textlength(text, _font()) + 3 * MARGIN
+    words = [(f"{manifest.name}: {shown} of {len(manifest.cases)} cases", INK)]
+    if manifest.labels.kind == "semantic":
+        words += [(label.name, label.colour) for label in manifest.labels]
+    for text, colour in words:
+        draw.text((at, MARGIN), text, colour, font(11))
+        at += draw.textlength(text, font(11)) + 3 * MARGIN
 
 
-def _font() -> Any:
-    return ImageFont.load_default(12)
-
-
-def _short(id: str, longest: int = 14) -> str:
-    return id if len(id) <= longest else f"{id[: longest - 3]}..."
+def _caption(case: Case) -> str:
+    """Id, split and kind in the width of a tile; a long id loses its middle."""
+    for kept in range(len(case.id), 0, -1):
+        id = case.id if kept == len(case.id) else f"{case.id[: kept - kept // 2]}…{case.id[len(case.id) - kept // 2 :]}"
+        told = "  ".join(part for part in (id, case.split, case.kind) if part)
+        if font(11).getlength(told) <= TILE:
+            return told
+    return case.split

@@ -21,6 +21,7 @@ INSTANCE_COLOURS: tuple[Colour, ...] = (
     (0, 220, 180), (255, 100, 40), (90, 130, 255), (235, 80, 230), (160, 220, 30), (220, 150, 110),
 )  # fmt: skip
 _UNKNOWN: Colour = (255, 0, 255)
+_FINER = 2  # outlines are drawn on a grid this much finer than the picture and then averaged
 
 
 def colours_of(labels: NDArray[Any], table: LabelTable) -> dict[int, Colour]:
@@ -33,27 +34,38 @@ def colours_of(labels: NDArray[Any], table: LabelTable) -> dict[int, Colour]:
 
 
 def draw_labels(
-    picture: Image.Image, labels: NDArray[Any], colours: Mapping[int, Colour], width: float = 1.8, fill: float = 0.22
+    picture: Image.Image, labels: NDArray[Any], colours: Mapping[int, Colour], width: float = 1.8, fill: float = 0.15
 ) -> Image.Image:
     """The picture with outlines `width` pixels wide, half of that outside, and an inside tinted by the share `fill`.
 
-    labels (rows, columns) cover the whole picture, at any resolution; edges are smoothed between their centres.
-    Drawn finer than shown and never coarser than the labels, so that one voxel of a large slice still leaves a dot.
+    labels (rows, columns) cover the whole picture, at any resolution; edges are smoothed between their centres. Where
+    there are more than two voxels to a pixel the highest value stands for its neighbours, so that each leaves a dot.
     """
     if not labels.any():
         return picture.copy()
-    finer = max(2, -(-labels.shape[1] // picture.width), -(-labels.shape[0] // picture.height))
-    shown = _enlarge(labels, (picture.width * finer, picture.height * finer))
+    size = (_FINER * picture.width, _FINER * picture.height)
+    shown = _enlarge(_thin_out(labels, size), size)
     near, distance = _nearest_edge(shown)
-    reach = width * finer / 2
+    reach = width * _FINER / 2
     edge = (distance <= reach) & ((shown == 0) | (distance < reach))
     owner = np.where(shown > 0, shown, np.where(edge, shown[tuple(near)], 0))
     ink = np.zeros((*shown.shape, 4), np.uint8)
-    for value in np.unique(owner[owner > 0]).tolist():
-        ink[owner == value, :3] = colours.get(value, _UNKNOWN)
-    ink[..., 3] = np.where(edge & (owner > 0), 255, np.where(owner > 0, round(255 * fill), 0))
+    lookup = np.zeros((int(owner.max()) + 1, 3), np.uint8)
+    for value in np.unique(owner).tolist():
+        lookup[value] = colours.get(value, _UNKNOWN)
+    ink[..., :3] = lookup[owner]
+    ink[..., 3] = np.where(owner > 0, np.where(edge, 255, round(255 * fill)), 0)
     layer = Image.fromarray(ink).resize(picture.size, Image.Resampling.BOX)
     return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
+
+
+def _thin_out(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """At most width x height, by the highest value of neighbours."""
+    for axis, most in enumerate(reversed(size)):
+        n = labels.shape[axis]
+        if n > most:
+            labels = np.maximum.reduceat(labels, np.arange(most) * n // most, axis=axis)
+    return labels
 
 
 def _enlarge(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -63,7 +75,9 @@ def _enlarge(labels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     for value, found in enumerate(find_objects(labels), 1):
         if found is None:
             continue
-        rows, columns = (slice(max(s.start - 2, 0), min(s.stop + 2, n)) for s, n in zip(found, labels.shape))
+        rows, columns = (
+            slice(max(s.start - 2, 0), min(s.stop + 2, n)) for s, n in zip(found, labels.shape, strict=True)
+        )
         # The pixels wholly within these rows and columns, and what they are in units of the cut-out.
         (top, bottom), (left, right) = (
             (-(-s.start * big // n), s.stop * big // n)

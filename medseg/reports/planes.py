@@ -125,4 +125,3 @@ def _nearest_axes(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]]
     directions = geometry.affine_ras[:3, :3] / geometry.spacing_mm
     axes = max(permutations(range(3)), key=lambda order: sum(abs(directions[r, i]) for r, i in enumerate(order)))
     return axes, tuple(-1 if directions[r, i] < 0 else 1 for r, i in enumerate(axes))
-

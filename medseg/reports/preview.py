@@ -47,10 +47,11 @@ def write_preview(volume: Volume, label_map: LabelMap, path: Path) -> None:
 
 
 def _picture(volume: Volume, label_map: LabelMap, colours: Mapping[int, Colour]) -> Image.Image:
-    window = window_of(volume.voxels, volume.modality)
-    picture = Image.fromarray(to_rgb(volume.voxels.swapaxes(-1, -2), window))
-    times = -(-_NARROW // picture.width)
-    if times > 1:
-        picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+    longest = max(volume.geometry.shape_ijk)
+    skip = -(-longest // (2 * _LONGEST))  # of a whole slide some pixels are never looked at
+    voxels = volume.voxels[:, ::skip, ::skip].swapaxes(-1, -2)
+    picture = Image.fromarray(to_rgb(voxels, window_of(voxels, volume.modality)))
+    times = max(1, min(-(-_NARROW // picture.width), _LONGEST // longest))
+    picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
     picture.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
     return draw_labels(picture, label_map.voxels.T, colours, fill=0.12)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Window = tuple[float, float]  # the value shown black and the one shown white
 
 _CT_WINDOW = (40 - 200.0, 40 + 200.0)  # soft tissue: level 40, width 400 Hounsfield units
+_AS_STORED = (0.0, 255.0)
 _MOST_SAMPLED = 1 << 21
 
 
@@ -21,7 +22,7 @@ def window_of(voxels: NDArray[Any], modality: str | None) -> Window:
     if modality == "CT":
         return _CT_WINDOW
     if has_colour(voxels) and voxels.dtype == np.uint8:
-        return 0.0, 255.0
+        return _AS_STORED
     step = int(np.ceil((voxels.size / _MOST_SAMPLED) ** (1 / (voxels.ndim - 1))))
     low, high = np.percentile(voxels[(slice(None), *[slice(None, None, step)] * (voxels.ndim - 1))], (1, 99.5))
     return float(low), float(high)
@@ -35,7 +36,9 @@ def has_colour(voxels: NDArray[Any]) -> bool:
 def to_rgb(plane: NDArray[Any], window: Window) -> NDArray[np.uint8]:
     """A plane (C, rows, columns) to (rows, columns, 3); of other than three channels the first is shown."""
     low, high = window
-    shown = plane if plane.shape[0] == 3 else np.repeat(plane[:1], 3, axis=0)
-    share = (shown.astype(np.float64) - low) / max(high - low, 1e-12)
-    return np.ascontiguousarray(np.moveaxis((np.clip(share, 0, 1) * 255).round().astype(np.uint8), 0, -1))
-
+    shown = plane if plane.shape[0] == 3 else plane[:1]
+    if (shown.dtype, window) != (np.dtype(np.uint8), _AS_STORED):
+        share = (shown.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-12))
+        shown = (share.clip(0, 1) * 255).round().astype(np.uint8)
+    rgb: NDArray[np.uint8] = np.repeat(np.moveaxis(shown, 0, -1), 3 // shown.shape[0], axis=-1)
+    return rgb

@@ -85,7 +85,7 @@ def _draw_box(panel: Image.Image, view: View, box: Box, shape: Sequence[int]) ->
 
 
 def _hang(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> Image.Image:
-    """Panels in columns as wide as the widest, each in the middle of its place; a caption above each column."""
+    """Panels in columns as wide as the widest, side by side; a caption above each column."""
     widths = [max(max(panel.width for panel in column), 120) for column in zip(*rows, strict=True)]
     heights = [max(panel.height for panel in row) for row in rows]
     size = (sum(widths) + GAP * (len(widths) - 1), CAPTION + sum(heights) + GAP * (len(rows) - 1))
@@ -96,7 +96,7 @@ def _hang(rows: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> Ima
         top = CAPTION
         for row, high in zip(rows, heights, strict=True):
             panel = row[column]
-            page.paste(panel, (left + (wide - panel.width) // 2, top + (high - panel.height) // 2))
+            page.paste(panel, (left + (wide - panel.width) // 2, top))
             top += high + GAP
         left += wide + GAP
     return page

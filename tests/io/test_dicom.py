@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
@@ -60,12 +60,17 @@ def worst_error_mm(one: Volume, other: Volume) -> float:
 def test_every_orientation_comes_back_at_the_same_place(tmp_path, letters):
     affine = orientations()[letters]
     assert "".join(nib.aff2axcodes(affine)) == letters
-    volume = counted_volume(affine_ras=affine)
+    volume = counted_volume((3, 4, 3), affine)
     write_series(volume, tmp_path)
-    assert worst_error_mm(read(tmp_path), volume) <= 1e-6
+    back = read(tmp_path)
+    assert worst_error_mm(back, volume) <= 1e-6
+    # Slices rise along the cross product of the other axes, so half of the grids come back with them reversed.
+    assert np.linalg.det(back.geometry.affine_ras[:3, :3]) > 0
+    reverse = slice(None, None, -1 if np.linalg.det(affine[:3, :3]) < 0 else 1)
+    assert np.array_equal(back.voxels, volume.voxels[..., reverse])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     st.sampled_from(sorted(orientations())),
     st.tuples(*[st.floats(-180, 180)] * 3),
@@ -74,21 +79,11 @@ def test_every_orientation_comes_back_at_the_same_place(tmp_path, letters):
 )
 def test_oblique_grids_come_back_at_the_same_place(tmp_path_factory, letters, degrees, spacing, origin):
     affine = oblique(orientations(spacing, origin)[letters], degrees)
-    volume, folder = counted_volume(affine_ras=affine), tmp_path_factory.mktemp("oblique")
+    volume, folder = counted_volume((3, 4, 3), affine), tmp_path_factory.mktemp("oblique")
     series = write_series(volume, folder)
     back = read_series(series, "case")
     assert worst_error_mm(back, volume) <= 1e-3
     assert back.series == series  # rising positions, as they were written
-
-
-def test_slices_rise_along_the_cross_product_whatever_the_handedness(tmp_path):
-    for letters, affine in orientations().items():
-        write_series(counted_volume(affine_ras=affine), tmp_path / letters)
-        back = read(tmp_path / letters)
-        assert np.linalg.det(back.geometry.affine_ras[:3, :3]) > 0
-        flipped = np.linalg.det(affine[:3, :3]) < 0
-        expected = counted_volume(affine_ras=affine).voxels
-        assert np.array_equal(back.voxels, expected[..., ::-1] if flipped else expected), letters
 
 
 @pytest.mark.parametrize("letters", ["LPS", "RAS", "LAS", "PIL", "SRP"])
@@ -213,8 +208,8 @@ def test_two_series_are_listed_by_modality_and_size_only(tmp_path):
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, JPEGLSLossless])
 def test_the_transfer_syntax_changes_nothing(tmp_path, syntax):
-    series = dicom_folder(tmp_path)
-    for path in series.paths:
+    volume = counted_volume((16, 12, 3))  # JPEG-LS gives up on fewer pixels
+    for path in dicom_folder(tmp_path, volume).paths:
         dataset = dcmread(path)
         if syntax.is_encapsulated:
             dataset.compress(syntax, generate_instance_uid=False)
@@ -224,16 +219,16 @@ def test_the_transfer_syntax_changes_nothing(tmp_path, syntax):
             dataset.file_meta.TransferSyntaxUID = syntax
         dataset = rebuilt(dataset)
         dataset.save_as(path, enforce_file_format=True)
-    assert dcmread(series.paths[0]).file_meta.TransferSyntaxUID == syntax
-    volume = read(tmp_path)
-    assert np.array_equal(volume.voxels, counted_volume().voxels)
-    assert worst_error_mm(volume, counted_volume()) <= 1e-6
+    back = read(tmp_path)
+    assert {read_header(path).transfer_syntax for path in back.series.paths} == {syntax}
+    assert np.array_equal(back.voxels, volume.voxels)
+    assert back.geometry.is_same_grid(volume.geometry, 1e-6)
 
 
 def rebuilt(dataset):
     """Without the encoding it was read in, so that it can be written in another."""
-    fresh = type(dataset)(None, dict(dataset), file_meta=dataset.file_meta)
-    fresh._read_implicit = fresh._read_little = None
+    fresh = Dataset({element.tag: element for element in dataset})
+    fresh.file_meta = dataset.file_meta
     return fresh
 
 
@@ -253,8 +248,10 @@ def test_a_missing_preamble_is_fine_and_noted(tmp_path, keep):
         if keep == "meta":
             path.write_bytes(path.read_bytes()[132:])
         else:
-            dataset = dcmread(path)
-            dataset.save_as(path, implicit_vr=keep == "implicit", little_endian=True, overwrite=True)
+            dataset = rebuilt(dcmread(path))
+            if keep == "implicit":
+                dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+            dataset.save_as(path, enforce_file_format=True)
             head = 132 + 12 + dcmread(path).file_meta.FileMetaInformationGroupLength
             path.write_bytes(path.read_bytes()[head:])
     volume = read(tmp_path)
@@ -281,7 +278,7 @@ def test_whole_values_that_fit_are_int16(tmp_path):
     assert np.array_equal(voxels, counted_volume().voxels - 1024)
 
 
-@pytest.mark.parametrize(("slope", "intercept"), [("1", "-32000"), ("0.5", "0"), ("1", "0.25")])
+@pytest.mark.parametrize(("slope", "intercept"), [("1", "-32500"), ("0.5", "0"), ("1", "0.25")])
 def test_all_other_values_are_float32(tmp_path, slope, intercept):
     series = dicom_folder(tmp_path)
     edit_all(series.paths, RescaleSlope=slope, RescaleIntercept=intercept)

@@ -1,0 +1,63 @@
+"""`medseg bundle`: which bundles there are and what they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and check bundles.")
+
+
+@app.command("list")
+def list_command() -> None:
+    """The bundles found by name, and where."""
+    from medseg.bundle.store import bundle_folders, list_bundles
+
+    found = list_bundles()
+    for folder in found:
+        print(f"{folder.name}  {folder}")
+    if not found:
+        print(f"medseg: no bundles in {', '.join(map(str, bundle_folders()))}", file=sys.stderr)
+
+
+@app.command("info")
+def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")]) -> None:
+    """What a bundle takes, gives and scored."""
+    import json
+
+    from medseg.bundle.store import find_bundle
+
+    stored = find_bundle(bundle)
+    value = stored.bundle
+    metadata = json.loads((stored.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    facts = {
+        "bundle": f"{value.name} {value.version} ({stored.folder})",
+        "task": value.task,
+        "input": f"{value.modality}, {value.network.spatial_dims}-D, {value.preprocess.channels} channel(s)",
+        "labels": ", ".join(f"{label.value} {label.name}" for label in value.labels)
+        + (" (instances)" if value.labels.kind == "instances" else ""),
+        "network": f"{value.network.preset} {'-'.join(map(str, value.network.widths))}",
+        "windows": f"{'x'.join(map(str, value.window.size))}, overlap {value.window.overlap}, {value.window.weighting}",
+        "scores": ", ".join(f"{name} {score}" for name, score in metadata["eval_metrics"].items()) or "not measured",
+        "data": f"{value.data_source} ({value.data_licence})",
+    }
+    if value.field_of_view is not None:
+        low, high = value.field_of_view.smallest_mm, value.field_of_view.largest_mm
+        facts["field of view"] = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True)) + " mm"
+    for name, fact in facts.items():
+        print(f"{name:14} {fact}")
+
+
+@app.command("check")
+def check(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")]) -> None:
+    """Read the bundle, verify the digest of its weights and load them into its network."""
+    from medseg.bundle.store import find_bundle
+    from medseg.bundle.weights import load_network
+
+    stored = find_bundle(bundle)
+    network = load_network(stored)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{Path(stored.folder)}: whole; {count} parameters, sha256 {stored.bundle.weights_sha256}")
