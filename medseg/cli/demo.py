@@ -78,7 +78,9 @@ def _brain(output: Path, quiet: bool) -> list[Section]:
             ),
             table=Table(("side", "label", "volume", "from"), tuple(rows)),
             figures=(
-                ("mni152_t1_preview.png", "Anterior and posterior hippocampus; the patient's right is on the left"),
+                Figure(
+                    "mni152_t1_preview.png", "Anterior and posterior hippocampus; the patient's right is on the left"
+                ),
             ),
             code=f"medseg segment mni152_t1.nii.gz -b hippocampus_mr_segmentation -o OUT \\\n"
             f"  --roi={LEFT_BOX} --roi={RIGHT_BOX} --preview",
@@ -96,7 +98,7 @@ def _nuclei(output: Path, quiet: bool) -> list[Section]:
     from medseg.io.images import read_image
     from medseg.io.picture import write_picture_mask
     from medseg.metrics.instances import average_precision
-    from medseg.reports.pages import Figure, Section, Table
+    from medseg.reports.pages import Figure, Section
     from medseg.reports.preview import write_preview
 
     picture, truth = fluorescence_field()

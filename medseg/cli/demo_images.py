@@ -15,7 +15,7 @@ BoolArray = NDArray[np.bool_]
 _RADII_PX = (9.0, 16.0)  # geometric mean of the two half axes
 _TOUCHING = 0.4  # share of the nuclei that are laid against another one
 _GAP = 3  # pixels that the others keep from each other, and all from the border
-_TRIES = 500
+_TRIES = 200
 _PHOTONS = 9.0  # for one grey level: few give a noisy picture
 
 

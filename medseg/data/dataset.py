@@ -128,9 +128,11 @@ def crop(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:
     first = x.ndim - len(size)
     amounts: list[int] = []
     for axis, (s, n) in enumerate(zip(start, size, strict=True), start=first):
-        low, high = max(s, 0), min(s + n, x.shape[axis])
-        x = x.narrow(axis, low, max(high - low, 0))
-        amounts = [low - s, n - (low - s) - max(high - low, 0), *amounts]
+        low = min(max(s, 0), x.shape[axis])
+        inside = max(min(s + n, x.shape[axis]) - low, 0)
+        before = min(max(-s, 0), n)
+        x = x.narrow(axis, low, inside)
+        amounts = [before, n - before - inside, *amounts]
     return F.pad(x, amounts) if any(amounts) else x
 
 

@@ -93,12 +93,13 @@ def _build_dataclass(kind: Any, data: Any, where: str) -> Any:
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise UsageError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(fields)}")
-    needed = [
+    without = [
         name
         for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if name not in data and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
-    missing = [name for name in needed if name not in data]
+    nones = {name: None for name in without if type(None) in get_args(hints[name])}  # `to_plain` left them out
+    missing = [name for name in without if name not in nones]
     if missing:
         raise UsageError(f"{where}: missing key {', '.join(missing)}")
-    return kind(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in data.items()})
+    return kind(**nones, **{name: _build(hints[name], item, f"{where}.{name}") for name, item in data.items()})

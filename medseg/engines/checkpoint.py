@@ -28,8 +28,8 @@ def save_checkpoint(state: dict[str, Any], step: int, folder: Path) -> Path:
     write_text(_digest_file(path), hashlib.sha256(content).hexdigest() + "\n")
     write_bytes(path, content)
     for old in _checkpoints(folder)[:-_KEPT]:
+        _digest_file(old).unlink(missing_ok=True)  # first: after a kill in between, the next save finds the other
         old.unlink()
-        _digest_file(old).unlink(missing_ok=True)
     return path
 
 
@@ -37,7 +37,7 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     """The newest state whose digest is right, or None where there is none; only tensors and plain data are loaded."""
     for path in reversed(_checkpoints(folder)):
         content, digest = path.read_bytes(), _digest_file(path)
-        if digest.exists() and digest.read_text().strip() == hashlib.sha256(content).hexdigest():
+        if digest.exists() and digest.read_bytes().strip() == hashlib.sha256(content).hexdigest().encode():
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return None
 

@@ -15,7 +15,7 @@ from medseg.networks.unetpp import UNetPP
 
 
 def learning_rate(spec: OptimiserSpec, step: int, steps: int) -> float:
-    """The rate of step 1..steps: a linear rise, then (1 - step / steps) ** 0.9."""
+    """The rate of step 1..steps: a linear rise times the fall (1 - (step - 1) / steps) ** 0.9; never 0."""
     rise = min(step / max(spec.warmup_steps, 1), 1.0)
     return spec.rate * rise * (1 - (step - 1) / steps) ** 0.9
 

@@ -19,6 +19,7 @@ from medseg.engines.checkpoint import load_newest, save_checkpoint
 from medseg.engines.evaluator import score
 from medseg.engines.plan import TrainSpec
 from medseg.engines.steps import averaged, make_step
+from medseg.io.files import sweep
 from medseg.losses import build_loss
 from medseg.networks.build import build_network
 
@@ -61,6 +62,7 @@ def fit(
     Raises: UsageError if the folder holds a training of another spec or manifest.
     """
     identity = {"spec": to_plain(spec), "manifest": manifest_sha256}
+    sweep(folder)
     state = load_newest(folder)
     if state is not None and state["identity"] != identity:
         raise UsageError(f"{folder}: holds a training with other settings or data; choose another folder or delete it")
@@ -113,15 +115,18 @@ def fit(
             folder,
         )
         report(Progress(number, spec.steps, history[-1]["loss"], tuple(scores)))
-        if number - best["step"] >= spec.patience_epochs * spec.epoch_steps:
+        if number == spec.steps or number - best["step"] >= spec.patience_epochs * spec.epoch_steps:
             engine.terminate()
+
+    def ends_an_epoch(engine: Engine, number: int) -> bool:
+        return number % spec.epoch_steps == 0 or number == spec.steps  # the last epoch may be short
 
     epochs = -(-spec.steps // spec.epoch_steps)
     stopped = done - best["step"] >= spec.patience_epochs * spec.epoch_steps
-    if done < epochs * spec.epoch_steps and not stopped:
+    if done < spec.steps and not stopped:
         trainer: Any = Engine(train)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
-        trainer.add_event_handler(Events.EPOCH_COMPLETED, validate)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(event_filter=ends_an_epoch), validate)
         if done:
             trainer.load_state_dict({"iteration": done, "epoch_length": spec.epoch_steps, "max_epochs": epochs})
         trainer.run(repeat(None), max_epochs=epochs, epoch_length=spec.epoch_steps)

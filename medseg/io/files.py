@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from medseg.domain.errors import OutputError, ResourceError
 
 _NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+_PART = re.compile(r"\.[0-9a-f]{12}\.part(\..+)?")
 
 
 @contextmanager
@@ -48,6 +50,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """As `write_bytes`, in UTF-8."""
     write_bytes(path, content.encode())
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left half-written in a folder that one process at a time writes to."""
+    for path in folder.glob(".*.part*"):
+        if _PART.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def require_writable(folder: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.sax.saxutils import escape
 
 import nibabel as nib
@@ -124,7 +125,7 @@ def _label_table_xml(table: LabelTable) -> bytes:
     ).encode()
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> gzip.GzipFile | BufferedReader:
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if gzipped else path.open("rb")
@@ -135,7 +136,7 @@ def _byte_order(start: bytes) -> str:
 
 
 def _header_class(start: bytes) -> Any:
-    sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")}  # type: ignore[arg-type]
+    sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
     if 348 in sizes and len(start) >= 348 and start[344:347] == b"n+1":
         return Nifti1Header
     if 540 in sizes and len(start) >= 540 and start[4:7] == b"n+2":

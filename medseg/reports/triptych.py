@@ -20,7 +20,7 @@ _CLOSER = 1.3  # a second row that is not this much larger than the first is lef
 
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
+class Scene:
     """What is shown, and through which voxel the planes go."""
 
     oriented: Oriented
@@ -30,6 +30,7 @@ class _Scene:
     calibrated: bool
 
     def panel(self, view: View, box: Box, pixels_per_mm: float) -> Image.Image:
+        """One plane of a box, pixels square in millimetres, with outlines and letters."""
         wide, high = (
             max(1, round((box[axis][1] - box[axis][0]) * self.oriented.spacing_mm[axis] * pixels_per_mm))
             for axis in (view.across, view.down)
@@ -41,6 +42,7 @@ class _Scene:
         return picture
 
     def row(self, views: Sequence[View], box: Box) -> list[Image.Image]:
+        """The planes of a box on one scale, with a bar in the first where the size is known."""
         pixels_per_mm = _pixels_per_mm(self.oriented, box)
         panels = [self.panel(view, box, pixels_per_mm) for view in views]
         if self.calibrated:
@@ -48,6 +50,7 @@ class _Scene:
         return panels
 
     def caption(self, view: View) -> str:
+        """The plane's name and, where known, how far from the origin it lies: "axial  I 14 mm"."""
         if not self.calibrated:
             return view.name
         place = round(float(position_mm(self.oriented, self.at)[view.through]), 3)  # before it is cut to whole mm
@@ -55,16 +58,21 @@ class _Scene:
         return f"{view.name}  {towards} {abs(place):.0f} mm"
 
 
-def draw_planes(volume: Volume, label_map: LabelMap, colours: Mapping[int, Colour]) -> Image.Image:
-    """One row of planes, or two where the mask is small; millimetres and scale bars where the size is known."""
+def scene_of(volume: Volume, label_map: LabelMap, colours: Mapping[int, Colour]) -> Scene:
+    """The scene in patient axes: the same world gives the same scene, however its array is laid."""
     oriented = orient(volume, label_map)
-    at, window = busiest_voxel(oriented.labels), window_of(oriented.image, volume.modality)
-    scene = _Scene(oriented, at, window, colours, volume.geometry.calibrated)
-    shape = oriented.labels.shape
+    window = window_of(oriented.image, volume.modality)
+    return Scene(oriented, busiest_voxel(oriented.labels), window, colours, volume.geometry.calibrated)
+
+
+def draw_planes(volume: Volume, label_map: LabelMap, colours: Mapping[int, Colour]) -> Image.Image:
+    """One row of planes, or two where the mask is small; a plane that is one voxel thin is left out."""
+    scene = scene_of(volume, label_map, colours)
+    shape, whole = scene.oriented.labels.shape, scene.oriented.whole
     views = [view for view in VIEWS if min(shape[view.across], shape[view.down]) > 1] or [VIEWS[0]]
-    rows, near = [scene.row(views, oriented.whole)], box_around(oriented)
-    if near and _pixels_per_mm(oriented, near) > _CLOSER * _pixels_per_mm(oriented, oriented.whole):
-        for panel, view in zip(rows[0], views, strict=True):
+    rows, near = [scene.row(views, whole)], box_around(scene.oriented)
+    if near and _pixels_per_mm(scene.oriented, near) > _CLOSER * _pixels_per_mm(scene.oriented, whole):
+        for view, panel in zip(views, rows[0], strict=True):
             _draw_box(panel, view, near, shape)
         rows.append(scene.row(views, near))
     return _hang(rows, [scene.caption(view) for view in views])

@@ -105,6 +105,7 @@ def test_rare_kinds_are_drawn_by_the_square_root_of_their_number():
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_crop_is_the_box_and_zeros_outside(data):
+    """A box with no voxel inside was an IndexError."""
     shape = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=3))
     start = [data.draw(st.integers(-8, 8)) for _ in shape]
     size = [data.draw(st.integers(1, 9)) for _ in shape]

@@ -384,6 +384,14 @@ def test_the_series_without_fault_is_read(files, modality):
     assert not volume.notes
 
 
+def test_a_file_cut_at_any_byte_is_never_read(files):
+    paths = files("MR")
+    whole = paths[2].read_bytes()
+    for keep in [*range(0, len(whole), 41), len(whole) - 1]:
+        paths[2].write_bytes(whole[:keep])
+        assert isinstance(refusal_of(paths), InputError if keep >= 132 else SpacingError)  # below: no DICOM, a gap
+
+
 def test_an_error_carries_the_gaps(files):
     paths = files("MR")
     unlink(2)(paths)
