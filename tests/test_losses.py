@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 from monai.losses import DiceCELoss, DiceLoss
-from pytest import approx
 
 from medseg.losses import LossSpec, SigmoidDiceCE, SoftmaxDiceCE, build_loss, deep_supervision, soft_dice
 
@@ -26,20 +25,20 @@ def random_case(classes, spatial_dims, seed=0):
 def test_dice_of_two_voxels_by_hand():
     """p = 0.8, 0.4 against 1, 0: 2 * 0.8 / (1.2 + 1) plain, 2 * 0.8 / (0.64 + 0.16 + 1) squared."""
     p, target = torch.tensor([[[0.8, 0.4]]]), torch.tensor([[[1.0, 0.0]]])
-    assert soft_dice(p, target, squared=False).item() == approx(1 - 1.6 / 2.2, abs=1e-5)
-    assert soft_dice(p, target, squared=True).item() == approx(1 - 1.6 / 1.8, abs=1e-5)
+    assert soft_dice(p, target, squared=False).item() == pytest.approx(1 - 1.6 / 2.2, abs=1e-5)
+    assert soft_dice(p, target, squared=True).item() == pytest.approx(1 - 1.6 / 1.8, abs=1e-5)
 
 
 def test_dice_sums_over_the_batch_before_it_divides():
     """Sample 1: p = 1 against 1. Sample 2: p = 0.5 against 0. Together 2 * 1 / (1.5 + 1), not (0 + 1) / 2."""
     p, target = torch.tensor([[[1.0]], [[0.5]]]), torch.tensor([[[1.0]], [[0.0]]])
-    assert soft_dice(p, target, squared=False).item() == approx(1 - 2 / 2.5, abs=1e-5)
+    assert soft_dice(p, target, squared=False).item() == pytest.approx(1 - 2 / 2.5, abs=1e-5)
 
 
 def test_dice_has_one_value_for_each_channel_and_0_where_nothing_is_and_nothing_is_found():
     p = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]])
     target = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])
-    assert soft_dice(p, target, squared=False).tolist() == approx([0.0, 1.0], abs=1e-5)
+    assert soft_dice(p, target, squared=False).tolist() == pytest.approx([0.0, 1.0], abs=1e-5)
 
 
 @pytest.mark.parametrize(("squared", "denominator"), [(False, 0.7 + 0.2 + 1), (True, 0.49 + 0.04 + 1)])
@@ -50,7 +49,7 @@ def test_softmax_loss_by_hand(alpha, squared, denominator):
     dice = 1 - 2 * 0.7 / denominator
     cross_entropy = -(math.log(0.7) + math.log(0.8)) / 2
     loss = SoftmaxDiceCE(alpha, squared)(logits, torch.tensor([[1, 0]]))
-    assert loss.item() == approx(alpha * dice + (1 - alpha) * cross_entropy, abs=1e-5)
+    assert loss.item() == pytest.approx(alpha * dice + (1 - alpha) * cross_entropy, abs=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -60,15 +59,15 @@ def test_regions_may_overlap(alpha):
     dice = ((1 - 2 * 0.9 / 1.9) + (1 - 2 * 0.6 / 1.6)) / 2
     cross_entropy = -(math.log(0.9) + math.log(0.6)) / 2
     loss = SigmoidDiceCE(alpha)(p.logit(), torch.ones(1, 2, 1))
-    assert loss.item() == approx(alpha * dice + (1 - alpha) * cross_entropy, abs=1e-5)
+    assert loss.item() == pytest.approx(alpha * dice + (1 - alpha) * cross_entropy, abs=1e-5)
 
 
 def test_the_background_counts_in_the_cross_entropy_only():
     """All background, found everywhere: Dice of the absent label is perfect; a doubt costs cross-entropy."""
     sure, unsure = logits_of([[[1 - 1e-9] * 4, [1e-9] * 4]]), logits_of([[[0.6] * 4, [0.4] * 4]])
     target = torch.zeros(1, 4, dtype=torch.long)
-    assert SoftmaxDiceCE(1.0)(sure, target).item() == approx(0, abs=1e-3)
-    assert SoftmaxDiceCE(0.0)(unsure, target).item() == approx(-math.log(0.6), abs=1e-6)
+    assert SoftmaxDiceCE(1.0)(sure, target).item() == pytest.approx(0, abs=1e-3)
+    assert SoftmaxDiceCE(0.0)(unsure, target).item() == pytest.approx(-math.log(0.6), abs=1e-6)
 
 
 # Laws
@@ -79,8 +78,8 @@ def test_the_background_counts_in_the_cross_entropy_only():
 def test_a_perfect_prediction_costs_nothing(alpha, squared):
     _, target = random_case(3, 3)
     one_hot = torch.nn.functional.one_hot(target, 3).movedim(-1, 1).float()
-    assert SoftmaxDiceCE(alpha, squared)(one_hot * 100, target).item() == approx(0, abs=1e-5)
-    assert SigmoidDiceCE(alpha, squared)(one_hot * 200 - 100, one_hot).item() == approx(0, abs=1e-5)
+    assert SoftmaxDiceCE(alpha, squared)(one_hot * 100, target).item() == pytest.approx(0, abs=1e-5)
+    assert SigmoidDiceCE(alpha, squared)(one_hot * 200 - 100, one_hot).item() == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_deep_supervision_is_the_mean_of_the_heads():
     logits, target = random_case(3, 2)
     loss = SoftmaxDiceCE()
     expected = (loss(logits, target) + loss(-logits, target)) / 2
-    assert deep_supervision(loss, [logits, -logits], target).item() == approx(expected.item())
+    assert deep_supervision(loss, [logits, -logits], target).item() == pytest.approx(expected.item())
     assert deep_supervision(loss, [logits], target).item() == loss(logits, target).item()
 
 
@@ -128,7 +127,7 @@ def test_the_softmax_loss_is_monais_over_the_batch_without_background(alpha, squ
         lambda_dice=alpha,
         lambda_ce=1 - alpha,
     )
-    assert SoftmaxDiceCE(alpha, squared)(logits, target).item() == approx(
+    assert SoftmaxDiceCE(alpha, squared)(logits, target).item() == pytest.approx(
         other(logits, target[:, None]).item(), rel=1e-5
     )
 
@@ -139,7 +138,7 @@ def test_the_dice_of_regions_is_monais_over_the_batch(squared):
     logits, _ = random_case(3, 3)
     regions = (torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)) < 0.3).float()
     other = DiceLoss(sigmoid=True, squared_pred=squared, batch=True)
-    assert SigmoidDiceCE(1.0, squared)(logits, regions).item() == approx(other(logits, regions).item(), rel=1e-5)
+    assert SigmoidDiceCE(1.0, squared)(logits, regions).item() == pytest.approx(other(logits, regions).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -148,10 +147,10 @@ def test_the_loss_of_one_region_is_monais(alpha):
     logits, _ = random_case(1, 2)
     region = (torch.rand(logits.shape, generator=torch.Generator().manual_seed(1)) < 0.3).float()
     other = DiceCELoss(sigmoid=True, batch=True, lambda_dice=alpha, lambda_ce=1 - alpha)
-    assert SigmoidDiceCE(alpha)(logits, region).item() == approx(other(logits, region).item(), rel=1e-5)
+    assert SigmoidDiceCE(alpha)(logits, region).item() == pytest.approx(other(logits, region).item(), rel=1e-5)
 
 
 def test_monai_divides_before_it_averages_unless_told_and_so_differs():
     logits, target = random_case(3, 2)
     other = DiceLoss(include_background=False, to_onehot_y=True, softmax=True, batch=False)
-    assert SoftmaxDiceCE(1.0)(logits, target).item() != approx(other(logits, target[:, None]).item(), rel=1e-4)
+    assert SoftmaxDiceCE(1.0)(logits, target).item() != pytest.approx(other(logits, target[:, None]).item(), rel=1e-4)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -78,7 +80,7 @@ def test_slabs_come_in_order_without_gaps_and_cover_the_image(case):
     axis = slabs[0].axis
     assert slabs[0].start == 0
     assert slabs[-1].stop == shape[axis]
-    assert all(before.stop == after.start for before, after in zip(slabs, slabs[1:], strict=False))
+    assert all(before.stop == after.start for before, after in pairwise(slabs))
     for slab in slabs:
         assert 0 < slab.stop - slab.start <= spec.size[axis]
         expected = list(shape)

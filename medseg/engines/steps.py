@@ -54,7 +54,7 @@ def make_step(
             heads = network.all_logits(images) if isinstance(network, UNetPP) else [network(images)]
         value = deep_supervision(loss, heads, targets)
         if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is {float(value)} at step {number}")
+            raise FloatingPointError(f"the loss is {value.item()} at step {number}")
         optimiser.zero_grad(set_to_none=True)
         scaler.scale(value).backward()
         scaler.unscale_(optimiser)

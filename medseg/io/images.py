@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.domain.errors import InputError, SeriesError
+from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.io.nifti import is_nifti, read_nifti, read_nifti_mask
@@ -63,10 +63,6 @@ def require_contrast(path: Path | str, volume: Volume) -> None:
 
 
 def _read_dicom_folder(folder: Path) -> Volume:
-    from medseg.io.dicom import read_series, scan_series
+    from medseg.io.dicom import only_series, read_series
 
-    found = scan_series(folder)
-    if len(found) != 1:
-        listing = ", ".join(f"{s.modality} of {len(s.paths)} slices" for s in found)
-        raise SeriesError(f"{folder}: holds {len(found)} DICOM series ({listing}); give a folder with exactly one")
-    return read_series(found[0], case_name(folder))
+    return read_series(only_series(folder), case_name(folder))

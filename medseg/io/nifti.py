@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import struct
 import zlib
 from io import BufferedReader
 from pathlib import Path
@@ -12,7 +13,7 @@ from xml.sax.saxutils import escape
 
 import nibabel as nib
 import numpy as np
-from nibabel.nifti1 import Nifti1Extension, Nifti1Header
+from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from medseg.domain.labels import LabelMap, LabelTable
 from medseg.domain.volume import Volume
 from medseg.io.files import write_bytes
 
-_MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_UNITS = {0: ("unknown units", 1.0), 1: ("metres", 1000.0), 2: ("mm", 1.0), 3: ("microns", 0.001)}  # name, mm
 _MOST_BYTES = 64 << 30  # a header may claim anything; no image this program can hold is larger
 
 
@@ -70,12 +71,21 @@ def write_nifti(label_map: LabelMap, path: Path, source: Volume | None = None) -
     Where the source was a NIfTI file, sform, qform, both codes, pixel dimensions and units are copied bit for bit.
     Elsewhere both forms hold the affine with code 1 (scanner). The same mask gives the same bytes.
     """
+    table = _label_table_xml(label_map.table)
+    size = -(-(len(table) + 8) // 16) * 16  # of the extension: a multiple of 16, its two numbers included
     header = _mask_header(label_map, source)
-    affine = header.get_best_affine()
-    image_class = nib.Nifti2Image if isinstance(header, Nifti2Header) else nib.Nifti1Image
-    image = image_class(label_map.voxels, affine, header)
-    image.header.extensions.insert(0, Nifti1Extension(0, _label_table_xml(label_map.table)))
-    content = image.to_bytes()
+    header["vox_offset"] = len(header.binaryblock) + 4 + size
+    voxels = label_map.voxels.astype(header.get_data_dtype(), copy=False)
+    # By hand: nibabel's images mend the header that they are given (codes, pixdim[0]), and this one is a copy.
+    content = b"".join(
+        [
+            header.binaryblock,
+            b"\1\0\0\0",  # extensions follow
+            struct.pack("<2i", size, 0),
+            table.ljust(size - 8, b"\0"),
+            voxels.tobytes(order="F"),
+        ]
+    )
     write_bytes(path, gzip.compress(content, 5, mtime=0) if path.name.endswith(".gz") else content)
 
 
@@ -96,14 +106,16 @@ def _mask_header(label_map: LabelMap, source: Volume | None) -> Any:
         header = kind(raw, endianness=_byte_order(raw), check=False)
         header = header.as_byteswapped("<")
     else:
-        header = Nifti1Header()
+        header = Nifti2Header() if max(label_map.voxels.shape) > 32767 else Nifti1Header()
         header.set_data_shape(label_map.voxels.shape)
         header.set_sform(label_map.geometry.affine_ras, code=1)
         header.set_qform(label_map.geometry.affine_ras, code=1, strip_shears=True)
         header["pixdim"][1 : 1 + label_map.voxels.ndim] = label_map.geometry.spacing_mm
         header.set_xyzt_units("mm" if label_map.geometry.calibrated else "unknown")
     header.set_data_dtype(label_map.voxels.dtype)
+    pixdim = header["pixdim"].copy()
     header.set_data_shape(label_map.voxels.shape)
+    header["pixdim"] = pixdim  # of which that call sets the unused ones
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_max"], header["cal_min"] = float(label_map.voxels.max(initial=0)), 0
     header["descrip"], header["aux_file"] = b"medseg", b""
@@ -212,29 +224,32 @@ def _affine(path: Path, header: Any) -> tuple[Float64Array, str]:
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code <= 0 and qform_code <= 0:
         raise GridError(f"{path}: neither sform nor qform is set, so left and right are unknown; set one of them")
+    code = int(header["xyzt_units"]) & 7  # the other bits are the unit of time
+    if code not in _UNITS:
+        raise GridError(f"{path}: unknown unit of length (code {code}); set it to mm")
+    unit, mm = _UNITS[code]
     affines = []
     if sform_code > 0:
         affines.append(np.asarray(header.get_sform(), dtype=np.float64))
     if qform_code > 0:
         affines.append(_qform(path, header))
     for affine in affines:
+        affine[:3] *= mm
         if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
             raise GridError(f"{path}: the affine is singular or not finite; set sform and qform in the header again")
-    unit = header.get_xyzt_units()[0] if int(header["xyzt_units"]) & 7 in (0, 1, 2, 3) else "?"
-    if unit not in _MM_PER_UNIT:
-        raise GridError(f"{path}: unknown unit of length (code {int(header['xyzt_units']) & 7}); set it to mm")
-    scale = np.diag([_MM_PER_UNIT[unit]] * 3 + [1.0])
-    affines = [scale @ affine for affine in affines]
     if len(affines) == 2:
         _require_agreement(path, header, *affines)
-    note = f"voxel sizes were in {unit} and were converted to mm" if _MM_PER_UNIT[unit] != 1 else ""
-    return affines[0], note
+    return affines[0], f"voxel sizes were in {unit} and were converted to mm" if mm != 1 else ""
 
 
 def _qform(path: Path, header: Any) -> Float64Array:
+    header = header.copy()
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1  # the handedness; the standard takes 0 for 1
+    if header["dim"][0] == 2 and header["pixdim"][3] <= 0:
+        header["pixdim"][3] = 1  # a third axis that the image does not have
     try:
         return np.asarray(header.get_qform(), dtype=np.float64)
-    except (ValueError, np.linalg.LinAlgError) as error:
+    except (ValueError, HeaderDataError, np.linalg.LinAlgError) as error:
         raise GridError(
             f"{path}: the qform's quaternion is no rotation; set sform and qform in the header again"
         ) from error
@@ -263,9 +278,11 @@ def _scaled(path: Path, header: Any, stored: NDArray[Any]) -> NDArray[Any]:
         raise ValueRangeError(f"{path}: the header scales voxels by {slope} and {intercept}; write the file again")
     values = stored
     if slope not in (0.0, 1.0) or (slope == 1.0 and intercept != 0.0):
-        values = (stored * slope + intercept).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = (stored * slope + intercept).astype(np.float32)
     if values.dtype.kind == "f":
-        bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+        most = np.finfo(np.float32).max  # in which networks compute; a float64 may hold more
+        bad = int(values.size - np.count_nonzero((values >= -most) & (values <= most)))
         if bad:
             raise ValueRangeError(f"{path}: {bad} of {values.size} voxels are NaN or infinite; replace them first")
     return values

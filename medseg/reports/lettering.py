@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medseg.domain.labels import LabelTable
@@ -67,10 +66,10 @@ def draw_scale(picture: Image.Image, pixels_per_mm: float) -> None:
     draw.text((left, bottom - 7), text, INK, font(12), "lb", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
-def under_legend(picture: Image.Image, labels: NDArray[Any], table: LabelTable) -> Image.Image:
-    """The picture on a dark page, and below it what each colour means."""
+def under_legend(picture: Image.Image, values: Collection[int], table: LabelTable) -> Image.Image:
+    """The picture on a dark page, and below it what each colour means; `values` are those that occur, without 0."""
     lines: list[list[Entry]] = [[]]
-    for entry in entries_of(labels, table):
+    for entry in entries_of(values, table):
         if lines[-1] and sum(one.width for one in (*lines[-1], entry)) > picture.width:
             lines.append([])
         lines[-1].append(entry)
@@ -86,20 +85,19 @@ def under_legend(picture: Image.Image, labels: NDArray[Any], table: LabelTable) 
     return page
 
 
-def entries_of(labels: NDArray[Any], table: LabelTable) -> tuple[Entry, ...]:
+def entries_of(values: Collection[int], table: LabelTable) -> tuple[Entry, ...]:
     """The lines of the legend. A label that does not occur is faint; of more than twelve such are left out.
 
     Instances are counted in one line.
     """
-    found = set(np.unique(labels).tolist()) - {0}
     if table.kind == "instances":
-        swatches = tuple(INSTANCE_COLOURS[: max(1, min(len(found), 6))])
-        return (Entry(swatches, f"{table.names[0]}: {len(found)}", INK),)
+        swatches = tuple(INSTANCE_COLOURS[: max(1, min(len(values), 6))])
+        return (Entry(swatches, f"{table.names[0]}: {len(values)}", INK),)
     entries = [
-        Entry((label.colour,), label.name if label.value in found else f"{label.name} (none)", ink)
+        Entry((label.colour,), label.name if label.value in values else f"{label.name} (none)", ink)
         for label in table
-        for ink in [INK if label.value in found else FAINT]
-        if label.value in found or len(table) <= _MOST_LISTED
+        for ink in [INK if label.value in values else FAINT]
+        if label.value in values or len(table) <= _MOST_LISTED
     ]
     return tuple(entries) or (Entry((), "no label occurs", FAINT),)
 

@@ -31,7 +31,7 @@ def preview(volume: Volume, label_map: LabelMap) -> Image.Image:
         raise GridError(f"{volume.case}: image and mask lie on different grids; give the mask of this very image")
     colours = colours_of(label_map.voxels, label_map.table)
     draw = _picture if volume.geometry.spatial_dims == 2 else draw_planes
-    return under_legend(draw(volume, label_map, colours), label_map.voxels, label_map.table)
+    return under_legend(draw(volume, label_map, colours), colours, label_map.table)
 
 
 def write_preview(volume: Volume, label_map: LabelMap, path: Path) -> None:

@@ -36,7 +36,8 @@ def centroid_ras_mm(mask, affine):
 ])  # fmt: skip
 def test_a_ball_stays_where_it_is_in_millimetres(affine, spacing_mm):
     shape = [int(36 / n) for n in np.linalg.norm(affine[:3, :3], axis=0)]
-    centre = Geometry(tuple(shape), affine).ijk_to_ras_mm((np.array(shape) - 1) / 2) + (2.0, -1.0, 1.0)
+    middle = Geometry(tuple(shape), affine).ijk_to_ras_mm((np.array(shape) - 1) / 2)
+    centre = middle + np.array([2.0, -1.0, 1.0])
     volume, mask = ball(tuple(shape), affine, centre, 9.0)
     image, target = preprocess(volume, PreprocessSpec(1, spacing_mm, "zscore"), mask)
     np.testing.assert_allclose(image.affine[:3, :3], np.diag(spacing_mm), atol=1e-9)  # RAS, at the asked spacing

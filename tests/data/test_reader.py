@@ -14,7 +14,7 @@ from medseg.io.nifti import write_nifti_image
 AFFINE = np.array([[0.0, -1.5, 0, 30], [2.0, 0, 0, -4], [0, 0, 3.0, 7], [0, 0, 0, 1]])
 
 
-@pytest.fixture()
+@pytest.fixture
 def scan(tmp_path):
     voxels = np.random.default_rng(0).integers(-900, 900, (5, 6, 7)).astype(np.int16)
     write_nifti_image(voxels, Geometry((5, 6, 7), AFFINE), tmp_path / "scan.nii.gz")
@@ -27,7 +27,7 @@ def picture(path, *shape):
 
 
 def load(path, channels=None):
-    options = {key: value for key, value in load_entry(PreprocessSpec(channels, None, "zscore"), ["image"]).items()}
+    options = load_entry(PreprocessSpec(channels, None, "zscore"), ["image"])
     assert options.pop("_target_") == "LoadImaged"
     return LoadImaged(**options)({"image": path})["image"]
 
@@ -62,7 +62,7 @@ def test_a_picture_has_columns_first_and_one_channel_or_three(tmp_path):
 
 
 def test_a_colour_picture_is_refused_where_one_channel_is_taken(tmp_path):
-    with pytest.raises(InputError, match="colour.png: has 3 colour channels, the model takes 1"):
+    with pytest.raises(InputError, match=r"colour\.png: has 3 colour channels, the model takes 1"):
         load(picture(tmp_path / "colour.png", 4, 6, 3), channels=1)
 
 

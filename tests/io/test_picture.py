@@ -329,6 +329,7 @@ REFUSALS = {
     "two sizes": (two_sizes, "2 separate images"),
     "pages of colour": (pages_of_colour, "neither one picture nor one grey stack"),
     "complex": (lambda p: tiff(p, GREY.astype(np.complex64)), "samples are not read"),
+    "no rows": (lambda p: png(p, 7, 0, 8, 0, []), "has no pixels"),
     "png bomb": (bomb, "27.9 GiB of pixels"),
     "tiff bomb": (tiff_bomb, "3.4 GiB of pixels"),
 }
@@ -357,6 +358,22 @@ def test_planes_in_another_file_are_refused(tmp_path):
     whole.write_bytes(whole.read_bytes().replace(b'SizeZ="4"', b'SizeZ="6"'))
     with pytest.raises(InputError, match=r"^.*2 of 6 planes"):
         read_picture(whole, "a")
+
+
+def test_pages_that_lead_in_a_circle_are_refused(tmp_path):
+    """tifffile followed such a chain for minutes."""
+    path = tiff(tmp_path / "a.tif", STACK)
+    with tifffile.TiffFile(path) as file:
+        first, second = (page.offset for page in file.pages[:2])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(struct.pack("<I", second), struct.pack("<I", first), 1))
+    with pytest.raises(InputError, match="page 2 leads back to an earlier one"):
+        read_picture(path, "a")
+
+
+def test_big_tiff_is_read(tmp_path):
+    path = tiff(tmp_path / "a.tif", STACK, bigtiff=True)
+    np.testing.assert_array_equal(read_picture(path, "a").voxels[0], STACK.T)
 
 
 def sources(folder):
