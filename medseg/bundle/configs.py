@@ -103,7 +103,7 @@ def inference_config(bundle: Bundle) -> dict[str, Any]:
         "dataset_dir": "$@bundle_root + '/images'",
         "datalist": "$[{'image': path} for path in sorted(glob.glob(os.path.join(@dataset_dir, '*')))]",
         "output_dir": "$@bundle_root + '/eval'",
-        "output_ext": ".nii.gz",
+        "output_ext": ".nii.gz" if bundle.network.spatial_dims == 3 else ".png",
         "output_dtype": f"$np.{'uint16' if wide else 'uint8'}",
         "output_postfix": "seg",
         "network_def": network_def(bundle),

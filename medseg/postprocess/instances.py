@@ -46,10 +46,8 @@ def instances_from_boundary(
     foreground = interior + boundary > foreground_threshold
     seeds = connected_pieces(foreground & (interior - boundary > marker_threshold), connectivity=1)
     seeds = _with_seedless_pieces(seeds, foreground)
-    everywhere = ndimage.generate_binary_structure(
-        foreground.ndim, foreground.ndim
-    )  # diagonals too, as the pieces have
-    grown = watershed(boundary - interior, seeds, connectivity=everywhere, mask=foreground)
+    corners = ndimage.generate_binary_structure(foreground.ndim, foreground.ndim)  # as for the pieces of foreground
+    grown = watershed(boundary - interior, seeds, connectivity=corners, mask=foreground)
     sizes = np.bincount(grown.ravel())
     return renumber(np.where(sizes[grown] >= min_voxels, grown, 0))
 
