@@ -69,10 +69,23 @@ class SigmoidDiceCE(nn.Module):
         return self.alpha * dice + (1 - self.alpha) * F.binary_cross_entropy_with_logits(logits, target)
 
 
+class OfClasses(nn.Module):
+    """A loss of regions, for class indices: each class, the background too, is a region."""
+
+    def __init__(self, loss: nn.Module):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Logits (B, K, *S) and class indices (B, *S) -> a scalar."""
+        return self.loss(logits, F.one_hot(target.long(), logits.shape[1]).movedim(-1, 1))
+
+
 def build_loss(spec: LossSpec) -> nn.Module:
-    """The loss module: (logits, target) -> scalar."""
-    kinds = {"softmax": SoftmaxDiceCE, "sigmoid": SigmoidDiceCE}
-    return kinds[spec.activation](spec.alpha, spec.squared)
+    """The loss of a training: (logits (B, K, *S), class indices (B, *S)) -> scalar."""
+    if spec.activation == "sigmoid":
+        return OfClasses(SigmoidDiceCE(spec.alpha, spec.squared))
+    return SoftmaxDiceCE(spec.alpha, spec.squared)
 
 
 def deep_supervision(loss: nn.Module, heads: list[Tensor], target: Tensor) -> Tensor:

@@ -87,12 +87,17 @@ def test_a_perfect_prediction_costs_nothing(alpha, squared):
 )
 def test_the_gradient_is_finite_even_far_from_the_answer(spec):
     logits, target = random_case(3, 2)
-    goal = target if spec.activation == "softmax" else torch.nn.functional.one_hot(target, 3).movedim(-1, 1)
     far = (logits * 1000).requires_grad_()
-    loss = build_loss(spec)(far, goal)
+    loss = build_loss(spec)(far, target)
     loss.backward()
     assert loss.isfinite()
     assert far.grad.isfinite().all()
+
+
+def test_a_training_with_sigmoids_takes_each_class_for_a_region():
+    logits, target = random_case(3, 2)
+    regions = torch.nn.functional.one_hot(target, 3).movedim(-1, 1)
+    assert build_loss(LossSpec(activation="sigmoid"))(logits, target) == SigmoidDiceCE()(logits, regions)
 
 
 def test_half_precision_logits_are_computed_in_float32():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from medseg.domain.errors import UsageError
 from medseg.domain.labels import LabelTable
 from medseg.networks.build import NetworkSpec
 from medseg.windows import WindowSpec
+
+_SHRINKING = ("unet_2015_valid",)
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,27 @@ class Bundle:
             raise UsageError(
                 f"bundle {self.name}: instances are found on the image's own grid, so it has no spacing_mm"
             )
+        self._require_one_kind_of_grid()
         classes = 3 if self.postprocess.decision == "instances" else 1 + len(self.labels)
         if self.network.out_channels != classes:
             raise UsageError(f"bundle {self.name}: {self.network.out_channels} channels for {classes} classes")
+
+    def _require_one_kind_of_grid(self) -> None:
+        """Network, windows, spacing, channels and labels speak of the same images."""
+        if self.network.preset in _SHRINKING:
+            raise UsageError(f"bundle {self.name}: the output of {self.network.preset} is smaller than a window")
+        dims, spacing_mm = self.network.spatial_dims, self.preprocess.spacing_mm
+        if len(self.window.size) != dims or (spacing_mm is not None and len(spacing_mm) != dims):
+            raise UsageError(f"bundle {self.name}: windows or spacing have other axes than the {dims} of the network")
+        if spacing_mm is not None and not all(0 < mm < inf for mm in spacing_mm):
+            raise UsageError(f"bundle {self.name}: spacing_mm {spacing_mm} is not all positive")
+        if self.preprocess.channels != self.network.in_channels:
+            raise UsageError(
+                f"bundle {self.name}: a network of {self.network.in_channels} channels for images of "
+                f"{self.preprocess.channels}"
+            )
+        if (self.postprocess.decision == "instances") != (self.labels.kind == "instances"):
+            raise UsageError(f"bundle {self.name}: {self.postprocess.decision} give no {self.labels.kind} labels")
 
 
 @dataclass(frozen=True)

@@ -69,11 +69,14 @@ them apart.
 def fill_scores(stored: StoredBundle, scores: str, summary: dict[str, float]) -> None:
     """Put the table into the card and the means into metadata.json.
 
-    Raises: BundleError if the card has lost the place for them.
+    Raises: BundleError if the card is missing or has lost the place for them.
     """
     card = stored.folder / "docs" / "README.md"
-    text = card.read_text(encoding="utf-8")
-    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{card}: the card cannot be read ({error}); copy the bundle again") from error
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1 or text.index(_BEGIN) > text.index(_END):
         raise BundleError(f"{card}: the lines {_BEGIN} and {_END} are missing; put them where the scores belong")
     before, rest = text.split(_BEGIN)
     write_text(card, before + _BEGIN + "\n" + scores.strip() + "\n" + _END + rest.split(_END)[1])

@@ -30,6 +30,7 @@ def pack(bundle: Bundle, weights: dict[str, Tensor], folder: Path, card: str) ->
     if folder.exists():
         raise OutputError(f"{folder}: exists already; choose another folder or delete it")
     require_writable(folder.parent)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     content = weights_bytes(weights)
     bundle = replace(bundle, weights_sha256=hashlib.sha256(content).hexdigest())
     temporary = Path(mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
@@ -45,7 +46,10 @@ def pack(bundle: Bundle, weights: dict[str, Tensor], folder: Path, card: str) ->
         write_text(temporary / "docs" / "README.md", card)
         write_text(temporary / "docs" / "data_license.txt", f"{bundle.data_source}\n{bundle.data_licence}\n")
         write_text(temporary / "LICENSE", _LICENCE)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError as error:  # made by somebody else in the meantime
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

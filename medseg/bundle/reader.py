@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from medseg.bundle import configs
 from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, StoredBundle
@@ -29,7 +29,7 @@ def read_bundle(folder: Path) -> StoredBundle:
     config = _json(folder / "configs" / "inference.json")
     try:
         bundle = _understand(metadata, config)
-    except (KeyError, TypeError, ValueError, IndexError, UsageError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder}: not a bundle that this version can run: {what}") from error
     for name in _READ:
@@ -41,21 +41,27 @@ def read_bundle(folder: Path) -> StoredBundle:
 def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
     own = metadata["medseg"]
     return Bundle(
-        name=own["name"],
-        version=metadata["version"],
-        task=metadata["task"],
-        description=metadata["description"],
-        modality=own["modality"],
-        data_source=metadata["data_source"],
-        data_licence=own["data_licence"],
+        name=_text(own, "name"),
+        version=_text(metadata, "version"),
+        task=_text(metadata, "task"),
+        description=_text(metadata, "description"),
+        modality=_text(own, "modality"),
+        data_source=_text(metadata, "data_source"),
+        data_licence=_text(own, "data_licence"),
         network=_network(config["network_def"]),
         preprocess=_preprocess(config["preprocessing"]["transforms"]),
         window=_window(config["inferer"]),
         postprocess=_postprocess(config["postprocessing"]["transforms"]),
         labels=from_plain(LabelTable, own["labels"], "labels"),
-        weights_sha256=str(own["weights_sha256"]),
+        weights_sha256=_text(own, "weights_sha256"),
         field_of_view=from_plain(FieldOfView, own["field_of_view"]) if "field_of_view" in own else None,
     )
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    if not isinstance(data[key], str):
+        raise UsageError(f"{key} is no text")
+    return str(data[key])
 
 
 def _network(data: dict[str, Any]) -> NetworkSpec:
@@ -102,7 +108,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_CONFIG:
             raise BundleError(f"{path}: larger than 1 MiB, so not a bundle's config")
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except FileNotFoundError as error:
         raise BundleError(f"{path}: missing; a bundle has configs/metadata.json and configs/inference.json") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -117,3 +123,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(data) < len(pairs):
         raise ValueError("a key stands there twice")
     return data
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")

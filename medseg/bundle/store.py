@@ -23,7 +23,9 @@ def list_bundles() -> list[Path]:
     found: dict[str, Path] = {}
     for folder in bundle_folders():
         for metadata in sorted(folder.glob("*/configs/metadata.json")):
-            found.setdefault(metadata.parent.parent.name, metadata.parent.parent)
+            bundle = metadata.parent.parent
+            if not bundle.name.startswith("."):  # what a killed `pack` left behind
+                found.setdefault(bundle.name, bundle)
     return list(found.values())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +33,16 @@ def load_network(stored: StoredBundle) -> nn.Module:
             f"{path}: sha256 is {digest[:12]}..., metadata.json says {stored.bundle.weights_sha256[:12]}...; "
             "the file was changed or damaged; copy the bundle again"
         )
-    network = build_network(stored.bundle.network)
     try:
-        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path}: the weights do not fit the network ({str(error).splitlines()[0]})") from error
+        weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with torch.device("meta"):  # sizes a config claims are compared before they are allocated
+            network = build_network(stored.bundle.network)
+        network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # unpickling raises nearly anything on a damaged file
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise BundleError(f"{path}: the weights do not fit the network ({reason})") from error
     return network.eval()
 
 

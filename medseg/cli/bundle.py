@@ -41,7 +41,8 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         + (" (instances)" if value.labels.kind == "instances" else ""),
         "network": f"{value.network.preset} {'-'.join(map(str, value.network.widths))}",
         "windows": f"{'x'.join(map(str, value.window.size))}, overlap {value.window.overlap}, {value.window.weighting}",
-        "scores": ", ".join(f"{name} {score}" for name, score in metadata["eval_metrics"].items()) or "not measured",
+        "scores": ", ".join(f"{name} {score}" for name, score in dict(metadata.get("eval_metrics") or {}).items())
+        or "not measured",
         "data": f"{value.data_source} ({value.data_licence})",
     }
     if value.field_of_view is not None:

@@ -84,6 +84,6 @@ def evaluate(
             f"```\n{command}\n```\n\n{table.to_markdown()}"
         )
         overall = table.groups[0].summaries
-        fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items()})
+        fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items() if value.counted})
     print(table.to_markdown(), end="")
     print(f"medseg: {len(cases)} cases; tables in {folder}", file=sys.stderr)

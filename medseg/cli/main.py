@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -11,7 +12,10 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
-from medseg.domain.errors import MedsegError
+from medseg.cli.memory import is_out_of_memory
+from medseg.domain.errors import MedsegError, ResourceError
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="medseg",
@@ -54,27 +58,30 @@ _add_commands()
 
 def main() -> None:
     """Run the command line; never returns."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that temporary files are removed
     try:
-        app(standalone_mode=False)
-        code = 0
+        code = app(standalone_mode=False) or 0  # commands give None; typer turns its Exit into a number
     except MedsegError as error:
         _say(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        _say("interrupted; nothing half-written was left behind")
-        code = 130
-    except MemoryError:
-        _say("not enough memory; close other programs or segment a smaller region (--roi)")
-        code = 6
-    except typer.Exit as stop:
-        code = stop.exit_code
-    except typer.Abort:
-        _say("interrupted; nothing half-written was left behind")
-        code = 130
+        code = _INTERRUPTED
+    except typer.Abort as stop:  # what typer makes of a KeyboardInterrupt before 0.29, and of an EOFError
+        code = _usage_or_bug(stop.__cause__) if isinstance(stop.__cause__, EOFError) else _INTERRUPTED
     except Exception as error:
-        code = _usage_or_bug(error)
-    sys.stdout.flush()
+        code = _no_memory() if is_out_of_memory(error) else _usage_or_bug(error)
+    if code == _INTERRUPTED:
+        _say("interrupted; nothing half-written was left behind")
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `medseg ... | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _no_memory() -> int:
+    _say("not enough memory; close other programs or segment a smaller region (--roi)")
+    return ResourceError.exit_code
 
 
 def _usage_or_bug(error: Exception) -> int:
@@ -99,3 +106,7 @@ def _command_of(error: Exception) -> str:
 
 def _say(message: str) -> None:
     print("medseg: " + " ".join(message.split()), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

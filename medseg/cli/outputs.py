@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from medseg.inference.segment import Segmentation
 
 ENDINGS = {"nifti": ".nii.gz", "png": ".png", "tiff": ".tif"}
-_FILES = (".nii.gz", ".nii", ".png", ".tif", ".tiff")
+_ENDINGS_OF = {"nifti": (".nii.gz", ".nii"), "png": (".png",), "tiff": (".tif", ".tiff")}
+_FILES = tuple(ending for endings in _ENDINGS_OF.values() for ending in endings)
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,14 @@ class Plan:
     statistics: Path | None
     preview: Path | None
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files that are written, the mask first."""
+        return tuple(path for path in (self.mask, self.statistics, self.preview) if path is not None)
+
     def require_kind(self, volume: Volume) -> None:
         """Raises: UsageError if the mask of a volume shall go into a PNG, which holds one plane."""
-        if self.mask.suffix == ".png" and volume.geometry.spatial_dims == 3:
+        if self.mask.suffix.lower() == ".png" and volume.geometry.spatial_dims == 3:
             raise UsageError(f"{self.mask}: a PNG holds one plane, {self.source} is a volume; choose .nii.gz or .tif")
 
 
@@ -38,7 +44,8 @@ def plan_outputs(
 ) -> list[Plan]:
     """One plan for each input.
 
-    Raises: UsageError if two inputs would share a name; OutputError if an output exists or cannot be written.
+    Raises: UsageError if two inputs would share a name, an output is an input, or -o and -t name different formats;
+    OutputError if an output exists or cannot be written.
     """
     if form not in ("auto", *ENDINGS):
         raise UsageError(f"-t {form}: give auto, {', '.join(ENDINGS)}")
@@ -48,6 +55,8 @@ def plan_outputs(
     single = output.name.lower().endswith(_FILES)
     if single and len(inputs) > 1:
         raise UsageError(f"-o {output}: one file for {len(inputs)} inputs; give a folder")
+    if single and form != "auto" and not output.name.lower().endswith(_ENDINGS_OF[form]):
+        raise UsageError(f"-o {output}: its ending does not say {form}, as -t does; leave one of them out")
     folder = output.parent if single else output
     plans: list[Plan] = []
     for source in inputs:
@@ -63,10 +72,12 @@ def plan_outputs(
             )
         )
     _require_distinct(plans)
-    for plan in plans:
-        for path in (plan.mask, plan.statistics, plan.preview):
-            if path is not None and path.exists() and not overwrite:
-                raise OutputError(f"{path}: exists already; give --overwrite or another output")
+    sources = {source.absolute() for source in inputs}
+    for path in (path for plan in plans for path in plan.outputs):
+        if path.absolute() in sources:
+            raise UsageError(f"{path}: is an input and would be written over; choose another output")
+        if _exists(path) and not overwrite:
+            raise OutputError(f"{path}: exists already; give --overwrite or another output")
     require_writable(folder)
     return plans
 
@@ -80,7 +91,7 @@ def write_outputs(plan: Plan, volume: Volume, result: Segmentation) -> list[Path
     from medseg.io.picture import write_picture_mask
 
     written = [plan.mask]
-    if plan.mask.name.endswith((".nii", ".nii.gz")):
+    if plan.mask.name.lower().endswith(_ENDINGS_OF["nifti"]):
         write_nifti(result.label_map, plan.mask, volume)
     else:
         write_picture_mask(result.label_map, plan.mask)
@@ -105,8 +116,18 @@ def _ending(source: Path, form: str) -> str:
 
 
 def _require_distinct(plans: Sequence[Plan]) -> None:
-    seen: dict[Path, Path] = {}
+    seen: dict[Path, Plan] = {}
     for plan in plans:
-        other = seen.setdefault(plan.mask, plan.source)
-        if other is not plan.source:
-            raise UsageError(f"{other} and {plan.source} would both become {plan.mask}; rename one or run them apart")
+        for path in plan.outputs:
+            other = seen.setdefault(path, plan)
+            if other is not plan:
+                raise UsageError(
+                    f"{other.source} and {plan.source} would both become {path}; rename one or run them apart"
+                )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name too long for the file system, a folder that may not be searched
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another output") from error

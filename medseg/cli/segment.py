@@ -56,19 +56,23 @@ def segment(
 def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet: bool) -> None:
     import json
 
-    from medseg.domain.errors import InputError, PartialBatchError, ResourceError
+    from medseg.cli.memory import is_out_of_memory
+    from medseg.domain.errors import InputError, MedsegError, PartialBatchError, ResourceError, UsageError
+    from medseg.inference.segment import NotFiniteError
 
     reports: list[dict[str, Any]] = []
-    failed: list[InputError] = []
+    failed: list[MedsegError] = []
     for plan in plans:
         try:
             reports.append(_one(plan, model, boxes, quiet))
-        except InputError as error:
+        except (InputError, NotFiniteError, UsageError) as error:  # it is this image; the next one may do
             if len(plans) == 1:
                 raise
             failed.append(error)
-            print(f"medseg: {error}", file=sys.stderr, flush=True)
-        except MemoryError as error:
+            print(f"medseg: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             raise ResourceError(f"{plan.source}: not enough memory; segment a smaller region (--roi)") from error
     if as_json:
         print(json.dumps(reports, indent=1))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from medseg.engines.plan import TrainSpec
 
 
 def train(
@@ -35,8 +38,7 @@ def train(
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_samples
     from medseg.domain.errors import InputError, OutputError
-    from medseg.domain.spec import from_plain, to_plain
-    from medseg.engines.plan import TrainSpec, class_names, default_plan, extents_mm, to_target
+    from medseg.engines.plan import class_names, default_plan, extents_mm, to_target
     from medseg.engines.trainer import fit
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import data_root, read_manifest
@@ -49,10 +51,12 @@ def train(
     if output.exists():
         raise OutputError(f"{output}: exists already; choose another folder or delete it")
     require_writable(work)
+    require_writable(output.parent)
     spec = default_plan(described, network, steps, seed)
     if plan is not None:
-        spec = from_plain(TrainSpec, json.loads(plan.read_text()), str(plan))
-    write_text(work / "plan.json", json.dumps(to_plain(spec), indent=1) + "\n")
+        spec = _read_plan(plan)
+    describe(output.name, described, spec, None)  # what could not be packed is refused before the work
+    _keep_plan(spec, work)
 
     parts = described.part("train"), described.part("validation")
     if not all(parts):
@@ -77,3 +81,34 @@ def train(
     )
     pack(described_bundle, trained.weights, output, new_card(described_bundle, parameters, story))
     print(f"packed {output}; next: medseg evaluate {output} {manifest} --split test --card", file=sys.stderr)
+
+
+def _keep_plan(spec: TrainSpec, work: Path) -> None:
+    """plan.json of the training; raises UsageError where the folder holds the checkpoints of another plan."""
+    import json
+
+    from medseg.domain.errors import UsageError
+    from medseg.domain.spec import to_plain
+    from medseg.io.files import write_text
+
+    path, plain = work / "plan.json", to_plain(spec)
+    if any(work.glob("step-*.pt")) and path.exists() and json.loads(path.read_text(encoding="utf-8")) != plain:
+        raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
+    write_text(path, json.dumps(plain, indent=1) + "\n")
+
+
+def _read_plan(path: Path) -> TrainSpec:
+    """Raises: UsageError, naming the file, for one that is missing or no plan."""
+    import json
+
+    from medseg.domain.errors import UsageError
+    from medseg.domain.spec import from_plain
+    from medseg.engines.plan import TrainSpec
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--plan {path}: cannot be read as JSON ({error}); give the plan.json of a training"
+        ) from error
+    return from_plain(TrainSpec, data, str(path))

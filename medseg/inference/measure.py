@@ -41,7 +41,7 @@ def measure(label_map: LabelMap, volume: Volume, region: str | None = None) -> t
                 if instances
                 else None,
                 centroid_ras_mm=centroid,
-                mean_intensity=float(volume.voxels[0][here].mean()) if count else None,
+                mean_intensity=float(volume.voxels[0][here].mean(dtype=np.float64)) if count else None,
                 touches_border=_touches_border(here),
                 region=region,
             )

@@ -41,9 +41,9 @@ def parse_box(text: str) -> Box:
 
 
 def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int, ...]]:
-    """The smallest part of the image that covers the box, and its first voxel.
+    """The voxels whose centres lie in the box, and the first of them; of an oblique image those in the box around it.
 
-    Raises: FieldOfViewError if the box reaches out of the image by more than half a voxel.
+    Raises: FieldOfViewError if the box reaches out of the image by more than half a voxel, or lies between voxels.
     """
     geometry = volume.geometry
     signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
@@ -58,6 +58,9 @@ def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int,
         )
     start = np.ceil(low - 1e-6).astype(int).clip(0)
     stop = np.floor(high + 1e-6).astype(int).clip(max=last) + 1
+    if (start >= stop).any():
+        spacing = " x ".join(f"{s:g}" for s in geometry.spacing_mm)
+        raise FieldOfViewError(f"{name}: the box {box} holds no voxel of {spacing} mm; make it larger")
     part = volume.voxels[(slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))]
     cropped = replace(volume, voxels=part, geometry=geometry.crop(start.tolist(), part.shape[1:]))
     return cropped, tuple(int(s) for s in start)

@@ -28,7 +28,7 @@ from medseg.inference.region import Box, crop_to_box
 from medseg.inference.resample import labels_on_source
 from medseg.io.images import require_contrast
 from medseg.postprocess.components import remove_islands
-from medseg.postprocess.instances import instances_from_boundary
+from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Network, Slab, collect, stream, window_count
 
 
@@ -81,8 +81,9 @@ def segment(
     for part, _ in parts:
         require_field_of_view(part, bundle, name, boxed=bool(boxes))
         require_contrast(name, part)
-    wide = bundle.postprocess.decision == "instances" or bundle.labels.values[-1] > 255
-    voxels = np.zeros(volume.geometry.shape_ijk, np.uint16 if wide else np.uint8)
+    instances = bundle.labels.kind == "instances"
+    dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
+    voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)
     measures: list[Measure] = []
     notes = list(volume.notes)
     windows = 0
@@ -91,9 +92,14 @@ def segment(
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
         notes += [note] if note else []
-        measures += measure(LabelMap(labels.astype(voxels.dtype), part.geometry, bundle.labels), part, region)
+        measures += measure(LabelMap(labels.astype(dtype), part.geometry, bundle.labels), part, region)
+        labels = labels.astype(voxels.dtype)
+        if instances:
+            labels[labels > 0] += voxels.max()  # every box counts from 1
         target = voxels[tuple(slice(s, s + n) for s, n in zip(start, labels.shape, strict=True))]
-        np.copyto(target, labels.astype(voxels.dtype), where=target == 0)
+        np.copyto(target, labels, where=target == 0)
+    if instances:
+        voxels = renumber(voxels)
     report = Report(
         case=volume.case,
         bundle=bundle.name,
@@ -114,9 +120,11 @@ def segment(
 
 def expected_windows(volume: Volume, bundle: Bundle) -> int:
     """About how many windows the whole image takes; for progress bars."""
+    if volume.geometry.spatial_dims != bundle.network.spatial_dims:
+        return 1  # `segment` will refuse it
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
     shape = [max(round(e / s), 1) for e, s in zip(volume.geometry.extent_mm, spacing, strict=True)]
-    return window_count(shape, bundle.window) if len(shape) == len(bundle.window.size) else 1
+    return window_count(shape, bundle.window)
 
 
 def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:

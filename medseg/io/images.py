@@ -34,7 +34,11 @@ def read_image(path: Path) -> Volume:
 
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name too long, a folder that may not be searched
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
+    if not there:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
         return _read_dicom_folder(path)

@@ -86,7 +86,7 @@ def write_nifti(label_map: LabelMap, path: Path, source: Volume | None = None) -
             voxels.tobytes(order="F"),
         ]
     )
-    write_bytes(path, gzip.compress(content, 5, mtime=0) if path.name.endswith(".gz") else content)
+    write_bytes(path, gzip.compress(content, 5, mtime=0) if path.name.lower().endswith(".gz") else content)
 
 
 def write_nifti_image(voxels: NDArray[Any], geometry: Geometry, path: Path) -> None:
@@ -96,7 +96,7 @@ def write_nifti_image(voxels: NDArray[Any], geometry: Geometry, path: Path) -> N
     image.set_qform(geometry.affine_ras, code=1)
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
-    write_bytes(path, gzip.compress(content, 5, mtime=0) if path.name.endswith(".gz") else content)
+    write_bytes(path, gzip.compress(content, 5, mtime=0) if path.name.lower().endswith(".gz") else content)
 
 
 def _mask_header(label_map: LabelMap, source: Volume | None) -> Any:
