@@ -146,8 +146,9 @@ def test_the_weights_are_a_state_dict(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ResourceError("full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
-@pytest.mark.parametrize("writer", ["write_bytes", "write_json", "write_text"])
-@pytest.mark.parametrize("call", range(3))
+@pytest.mark.parametrize(
+    ("writer", "call"), [("write_bytes", 0), *[(writer, n) for writer in ("write_json", "write_text") for n in range(3)]]
+)
 def test_a_pack_that_fails_leaves_nothing(tmp_path, monkeypatch, writer, call, error):
     genuine, calls = getattr(pack, writer), []
 
@@ -158,8 +159,6 @@ def test_a_pack_that_fails_leaves_nothing(tmp_path, monkeypatch, writer, call, e
         genuine(*arguments)
 
     monkeypatch.setattr(pack, writer, write)
-    if writer == "write_bytes" and call:
-        pytest.skip("it is called once")
     with pytest.raises(type(error)):
         stored_bundle(grey_bundle(), tmp_path / "b")
     assert len(calls) == call + 1
