@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,10 +84,16 @@ BUNDLES = {"volume": volume_bundle, "grey": grey_bundle, "cells": cells_bundle}
 
 
 def random_weights(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
-    """Weights that follow from the seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    """Weights that follow from the seed, with every class winning somewhere; the global generator is left as it was."""
+    spec = bundle.network
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        return build_network(bundle.network).state_dict()
+        network: Any = build_network(spec)
+        logits = network(torch.randn(1, spec.in_channels, *[16] * spec.spatial_dims)).flatten(2)[0]
+        head = network.heads[-1] if hasattr(network, "heads") else network.head
+        head.weight /= logits.std(1).view(-1, *[1] * (head.weight.ndim - 1))
+        head.bias.copy_((head.bias - logits.mean(1)) / logits.std(1))
+    return network.state_dict()
 
 
 def stored_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> StoredBundle:

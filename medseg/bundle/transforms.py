@@ -10,6 +10,7 @@ import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
+from monai.utils.enums import MetaKeys
 
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary
@@ -60,6 +61,12 @@ def _as_tensor(value: Any) -> torch.Tensor:
 
 
 def _like(source: Any, labels: np.ndarray) -> torch.Tensor:
-    """Labels (*S) as (1, *S), with the affine and file name of the source."""
+    """Labels (*S) as (1, *S), with the affine and file name of the source.
+
+    The metadata say that there is no channel: without that SaveImage of MONAI 1.6 takes a volume, whose channel it
+    dropped, for a picture with one, and fails where the first two axes are not the patient's first two.
+    """
     tensor = torch.from_numpy(labels[None].astype(np.int32))
-    return MetaTensor(tensor, meta=source.meta) if isinstance(source, MetaTensor) else tensor
+    if not isinstance(source, MetaTensor):
+        return tensor
+    return MetaTensor(tensor, meta={**source.meta, MetaKeys.ORIGINAL_CHANNEL_DIM: "no_channel"})

@@ -76,6 +76,8 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet
             raise ResourceError(f"{plan.source}: not enough memory; segment a smaller region (--roi)") from error
     if as_json:
         print(json.dumps(reports, indent=1))
+    if len(failed) == len(plans):
+        raise InputError(f"all {len(plans)} inputs were refused, for the reasons above")
     if failed:
         raise PartialBatchError(f"{len(failed)} of {len(plans)} inputs were refused, the others are done")
 

@@ -33,7 +33,10 @@ class ValidBlock(PlainBlock):
 
 
 class ConvBlock(nn.Sequential):
-    """Twice: 3-wide convolution, instance norm, leaky ReLU."""
+    """Twice: 3-wide convolution, instance norm, leaky ReLU.
+
+    A map of a single voxel is a ValueError of torch: it has no deviation to be normalised by.
+    """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int):
         conv, norm = CONV[spatial_dims], NORM[spatial_dims]

@@ -12,7 +12,7 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelTable
 from medseg.domain.volume import Volume
 from medseg.inference.region import Box, crop_to_box
-from medseg.inference.segment import NotFiniteError, expected_windows, segment
+from medseg.inference.segment import NotFiniteError, expected_windows, require_field_of_view, segment
 from medseg.postprocess.components import remove_islands
 from medseg.windows import WindowSpec
 from tests.bundles import blob_volume, blobs, cells_bundle, grey_bundle, random_model, volume_bundle
@@ -207,12 +207,12 @@ def test_another_field_of_view_than_the_bundles_is_refused(model):
 def test_the_field_of_view_is_the_patients_whatever_the_order_of_the_axes(model):
     narrow = with_view(model, (21.5, 17.5, 12.5), (22.5, 18.5, 13.5))
     volume = blob_volume(RAS_1MM, (22, 18, 13))
-    for turn in TURNS.values():
-        segment(turned_volume(volume, *turn), narrow)
     swapped = with_view(model, (17.5, 21.5, 12.5), (18.5, 22.5, 13.5))
     for turn in TURNS.values():
+        turned = turned_volume(volume, *turn)
+        require_field_of_view(turned, narrow.bundle, "x", boxed=False)
         with pytest.raises(FieldOfViewError):
-            segment(turned_volume(volume, *turn), swapped)
+            require_field_of_view(turned, swapped.bundle, "x", boxed=False)
 
 
 # Refusals
@@ -263,7 +263,7 @@ def test_an_overflow_is_computed_again_in_fp32(model, bad):
         calls.append(windows)
         logits = model.network(windows)
         if len(calls) == 4:
-            logits[0, 0, 0, 0, 0] = bad
+            logits[0, 0, 8, 8, 8] = bad
         return logits
 
     volume = blob_volume(RAS_1MM, (40, 18, 13))
