@@ -72,7 +72,7 @@ def train_config(bundle: Bundle) -> dict[str, Any]:
                 {
                     "_target_": "StatsHandler",
                     "tag_name": "train_loss",
-                    "output_transform": "$lambda x: x[0]['loss'].item()",
+                    "output_transform": "$lambda x: float(x[0]['loss'])",
                 },
             ],
             "trainer": {

@@ -70,7 +70,7 @@ def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = N
     Raises: InputError where the channels do not fit.
     """
     volume = fit_channels(volume, spec.channels, volume.case)
-    affine = torch.from_numpy(volume.geometry.affine_ras.copy())
+    affine = torch.from_numpy(volume.geometry.perpendicular().affine_ras.copy())
     data = {"image": MetaTensor(torch.from_numpy(volume.voxels.astype(np.float32)), affine=affine)}
     if mask is not None:
         data["mask"] = MetaTensor(torch.from_numpy(mask[None].astype(np.float32)), affine=affine)

@@ -41,9 +41,10 @@ class Reader(ImageReader):
         if len(img) != 1:
             raise InputError(f"{len(img)} files for one image; channels in several files are not read yet")
         volume = fit_channels(read_image(img[0]), self.channels, str(img[0]))
+        affine_ras = volume.geometry.perpendicular().affine_ras
         return volume.voxels.astype(np.float32), {
-            MetaKeys.AFFINE: volume.geometry.affine_ras.copy(),
-            MetaKeys.ORIGINAL_AFFINE: volume.geometry.affine_ras.copy(),
+            MetaKeys.AFFINE: affine_ras.copy(),
+            MetaKeys.ORIGINAL_AFFINE: affine_ras.copy(),
             MetaKeys.SPACE: SpaceKeys.RAS,
             MetaKeys.SPATIAL_SHAPE: np.array(volume.geometry.shape_ijk),
             MetaKeys.ORIGINAL_CHANNEL_DIM: 0,

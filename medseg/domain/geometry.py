@@ -94,6 +94,23 @@ class Geometry:
         affine[:3, 3] = self.ijk_to_ras_mm(np.array(start_ijk, dtype=np.float64))
         return Geometry(tuple(shape_ijk), affine, self.calibrated)
 
+    def perpendicular(self, tolerance: float = 1e-4) -> Geometry:
+        """This grid with its axes at right angles, where only rounding keeps them from it; else this very grid.
+
+        The cosines of the float32 affine of an oblique NIfTI file are off by 1e-8. Whoever asks whether a grid is
+        sheared, as MONAI's Spacing does, would treat that file otherwise than the same scan from DICOM.
+        tolerance: the largest cosine between two axes that counts as rounding.
+        """
+        spacing_mm = np.linalg.norm(self.affine_ras[:3, :3], axis=0)
+        axes = self.affine_ras[:3, :3] / spacing_mm
+        cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
+        if not 0 < cosines.max() <= tolerance:
+            return self
+        left, _, right = np.linalg.svd(axes)
+        affine = self.affine_ras.copy()
+        affine[:3, :3] = left @ right * spacing_mm  # the nearest rotation
+        return Geometry(self.shape_ijk, affine, self.calibrated)
+
     def is_same_grid(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
         """Same shape, and no corner voxel further than the tolerance from its twin."""
         if self.shape_ijk != other.shape_ijk:

@@ -167,14 +167,15 @@ def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] |
     (image,) = preprocess(part, bundle.preprocess)
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
+    source = part.geometry.perpendicular()  # as `preprocess` had it
     tensor = image.as_tensor().to(model.device)
     try:
         slabs = _finite(stream(model.network, tensor, bundle.window, on_window))
-        return _decide(slabs, grid, part.geometry, bundle), count, ""
+        return _decide(slabs, grid, source, bundle), count, ""
     except _NotFinite:
         slabs = _finite(stream(model.exact, tensor, bundle.window))
         try:
-            labels = _decide(slabs, grid, part.geometry, bundle)
+            labels = _decide(slabs, grid, source, bundle)
         except _NotFinite:
             raise NotFiniteError(
                 f"{part.case}: bundle {bundle.name} computes NaN on this image; check the image's values"

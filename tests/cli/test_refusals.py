@@ -115,7 +115,6 @@ def volume(folder):
         (picture, "organs", "is a picture"),
         (volume, "grey", "is a volume"),
         (lambda folder: folder / "missing.nii.gz", "organs", "there is no such file"),
-        (lambda folder: folder / f"{'x' * 240}.nii.gz", "organs", "there is no such file"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -141,8 +140,8 @@ def test_an_input_is_refused(home, tmp_path, make, bundle, words):
         (6, ["--device", "cpu:1"], "no such device"),
         (6, ["--device", "meta"], "no such device"),
         (2, ["--device", "gpu"], "not a device"),
-        (2, ["--threads", "0"], "0"),
-        (2, ["--threads", "many"], "many"),
+        (2, ["--threads", "0"], "--threads"),
+        (2, ["--threads", "many"], "--threads"),
         (2, ["-t", "jpeg"], "give auto, nifti, png, tiff"),
         (2, ["-t", "png"], "a PNG holds one plane"),
         (2, ["--colour"], "--colour"),
@@ -194,7 +193,7 @@ def test_a_file_system_that_takes_no_files_is_refused(home, scan, tmp_path):
 
 def test_a_name_too_long_is_refused(home, scan, tmp_path):
     """`Path.exists` raises an OSError of its own for it."""
-    long = tmp_path / f"{'x' * 249}.nii.gz"
+    long = tmp_path / f"{'x' * 248}.nii.gz"
     assert "too long" in assert_refused(tmp_path, 7, "segment", long, "-b", "organs", "-o", tmp_path / "out")
     longer = tmp_path / f"{'x' * 300}.nii.gz"
     arguments = ["segment", longer, "-b", "organs", "-o", tmp_path / "mask.nii.gz"]

@@ -12,10 +12,10 @@ def network(spatial_dims, preset=unetpp):
 
 
 def needed(whole, depth):
-    """The parameters of the triangle above depth: rows 0..d of the encoder, merges i + j <= d, head d."""
-    parts = [*list(whole.encoder)[: depth + 1], whole.heads[depth - 1]]
-    parts += [whole.steps[j - 1][i] for j in range(1, depth + 1) for i in range(depth + 1 - j)]
-    return {id(parameter) for part in parts for parameter in part.parameters()}
+    """Names of the parameters above depth: rows 0..d of the encoder, merges i + j <= d, head d."""
+    parts = [*(f"encoder.{row}." for row in range(depth + 1)), f"heads.{depth - 1}."]
+    parts += [f"steps.{j - 1}.{i}." for j in range(1, depth + 1) for i in range(depth + 1 - j)]
+    return {name for name, _ in whole.named_parameters() if name.startswith(tuple(parts))}
 
 
 @pytest.mark.parametrize("preset", [unetpp, unetpp_2018])
@@ -33,8 +33,8 @@ def test_a_pruned_network_never_touches_what_lies_deeper(depth):
     expected = whole(x, depth)
     kept = needed(whole, depth)
     with torch.no_grad():
-        for parameter in whole.parameters():
-            if id(parameter) not in kept:
+        for name, parameter in whole.named_parameters():
+            if name not in kept:
                 parameter.fill_(torch.nan)
     assert torch.equal(whole(x, depth), expected)
     if depth < whole.depth:
@@ -42,10 +42,21 @@ def test_a_pruned_network_never_touches_what_lies_deeper(depth):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_pruned_network_computes_no_node_that_its_head_does_not_read(depth):
+    whole, kept, called = network(2), needed(network(2), depth), []
+    for name, module in whole.named_modules():
+        if next(module.children(), None) is None and next(module.parameters(), None) is not None:
+            module.register_forward_hook(lambda *_, name=name: called.append(name))
+    whole(torch.randn(1, 1, 16, 16), depth)
+    expected = {name.rpartition(".")[0] for name in kept}
+    assert sorted(called) == sorted(expected)  # each once
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_pruned_network_needs_all_that_lies_above(depth):
     whole = network(2)
     whole(torch.randn(1, 1, 16, 16), depth).square().mean().backward()
-    assert {id(p) for p in whole.parameters() if p.grad is not None} == needed(whole, depth)
+    assert {name for name, p in whole.named_parameters() if p.grad is not None} == needed(whole, depth)
 
 
 @pytest.mark.parametrize("depth", [0, 4, -1])
