@@ -32,11 +32,12 @@ class Outcome:
 
 
 def medseg(*arguments: object) -> Outcome:
-    """`medseg ARGUMENTS`; its threads and its allocator stay those of the tests."""
+    """`medseg ARGUMENTS`; its allocator and signals stay those of the tests."""
     out, err = io.StringIO(), io.StringIO()
     with (
         patch("sys.argv", ["medseg", *map(str, arguments)]),
         patch("medseg.cli.memory.keep_freed_memory"),
+        patch("signal.signal"),
         redirect_stdout(out),
         redirect_stderr(err),
     ):

@@ -50,7 +50,7 @@ medseg segment IMAGE -b {bundle.name} -o OUT
 `{spec.preset}`, widths {", ".join(map(str, spec.widths))}: {parameters / 1e6:.2f} million parameters.
 {training}
 
-Data: {bundle.data_source} Licence of the data: {bundle.data_licence}
+Data: {bundle.data_source}. Licence of the data: {bundle.data_licence}.
 
 ## Scores
 

@@ -77,10 +77,13 @@ def evaluate(
     write_text(folder / f"scores_{split}.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
     write_text(folder / f"scores_{split}.csv", table.to_csv())
     if card:
-        command = f"medseg evaluate {stored.bundle.name} {manifest.name} --split {split} --card"
+        named = manifest.name if manifest.is_absolute() else manifest.as_posix()
+        command = f"medseg evaluate {stored.bundle.name} {named} --split {split} --card"
+        unit = "mm" if stored.bundle.network.spatial_dims == 3 else "pixels"
         text = (
             f"{len(cases)} test cases, which neither trained the network nor picked its weights; mean (95 % bootstrap "
-            f"interval over cases); {model.precision} on {chosen.type}. Measured and written by\n\n"
+            f"interval over cases); HD95 in {unit}; {model.precision} on {chosen.type}. Measured "
+            "and written by\n\n"
             f"```\n{command}\n```\n\n{table.to_markdown()}"
         )
         overall = table.groups[0].summaries

@@ -194,7 +194,7 @@ def test_a_file_system_that_takes_no_files_is_refused(home, scan, tmp_path):
 def test_a_name_too_long_is_refused(home, scan, tmp_path):
     """`Path.exists` raises an OSError of its own for it."""
     long = tmp_path / f"{'x' * 248}.nii.gz"
-    assert "too long" in assert_refused(tmp_path, 7, "segment", long, "-b", "organs", "-o", tmp_path / "out")
+    assert "too long" in assert_refused(tmp_path, 7, "segment", long, "-b", "organs", "-o", tmp_path)
     longer = tmp_path / f"{'x' * 300}.nii.gz"
     arguments = ["segment", longer, "-b", "organs", "-o", tmp_path / "mask.nii.gz"]
     assert "too long" in assert_refused(tmp_path, 3, *arguments)

@@ -1,0 +1,32 @@
+"""The bundles that come with the program are what this version would write."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medseg.bundle import configs
+from medseg.bundle.reader import read_bundle
+from medseg.bundle.train_config import train_config
+from medseg.bundle.weights import load_network
+
+FOLDERS = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_shipped_bundle_is_whole_and_up_to_date(folder):
+    stored = read_bundle(folder)
+    load_network(stored)
+    assert stored.bundle.name == folder.name
+    for name, wanted in (("inference", configs.inference_config(stored.bundle)), ("train", train_config(stored.bundle))):
+        assert json.loads((folder / "configs" / f"{name}.json").read_text()) == wanted, f"write {name}.json again"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_shipped_bundle_tells_its_scores(folder):
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    card = (folder / "docs" / "README.md").read_text()
+    assert metadata["eval_metrics"]
+    assert "Not measured yet" not in card
+    assert "medseg evaluate" in card
+    assert (folder / "models" / "model.pt").stat().st_size < 25 << 20
