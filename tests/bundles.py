@@ -26,13 +26,14 @@ CPU = torch.device("cpu")
 LIVER = Label(1, "liver", (221, 130, 101), Code("123037004", "Anatomical Structure"), Code("10200004", "Liver"))
 TUMOUR = Label(5, "liver tumour", (144, 238, 144))
 ORGANS = LabelTable((LIVER, TUMOUR))  # values 1 and 5: a class is not its label's value
+WINDOW_3D = WindowSpec((16, 16, 16), overlap=0.5, weighting="gaussian", batch=2)
 NUCLEI = LabelTable((Label(1, "nucleus", (80, 174, 128)),), "instances")
 
 
 def volume_bundle(
     *,
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    window: WindowSpec = WindowSpec((16, 16, 16), overlap=0.5, weighting="gaussian", batch=2),
+    window: WindowSpec = WINDOW_3D,
     min_voxels: int = 0,
     labels: LabelTable = ORGANS,
     preset: str = "unet",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,9 +14,17 @@ import typer
 
 from medseg import __version__
 from medseg.cli.memory import is_out_of_memory
-from medseg.domain.errors import MedsegError, ResourceError
+from medseg.domain.errors import MedsegError, OutputError, ResourceError, UsageError
 
 _INTERRUPTED = 130
+_SYSTEM_REFUSES = {
+    errno.ENAMETOOLONG: UsageError.exit_code,
+    errno.EACCES: OutputError.exit_code,
+    errno.EPERM: OutputError.exit_code,
+    errno.EROFS: OutputError.exit_code,
+    errno.ENOSPC: ResourceError.exit_code,
+    errno.EDQUOT: ResourceError.exit_code,
+}
 
 app = typer.Typer(
     name="medseg",
@@ -68,6 +77,8 @@ def main() -> None:
         code = _INTERRUPTED
     except typer.Abort as stop:  # what typer makes of a KeyboardInterrupt before 0.29, and of an EOFError
         code = _usage_or_bug(stop.__cause__) if isinstance(stop.__cause__, EOFError) else _INTERRUPTED
+    except OSError as error:
+        code = _files_or_bug(error)
     except Exception as error:
         code = _no_memory() if is_out_of_memory(error) else _usage_or_bug(error)
     if code == _INTERRUPTED:
@@ -77,6 +88,14 @@ def main() -> None:
     except BrokenPipeError:  # `medseg ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _files_or_bug(error: OSError) -> int:
+    """What the system refuses to anybody is no bug of this program."""
+    if error.filename is None or error.errno not in _SYSTEM_REFUSES:
+        return _usage_or_bug(error)
+    _say(f"{error.filename}: cannot be used ({error.strerror}); choose another file or folder")
+    return _SYSTEM_REFUSES[error.errno]
 
 
 def _no_memory() -> int:

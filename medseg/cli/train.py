@@ -91,10 +91,10 @@ def _keep_plan(spec: TrainSpec, work: Path) -> None:
     from medseg.domain.spec import to_plain
     from medseg.io.files import write_text
 
-    path, plain = work / "plan.json", to_plain(spec)
-    if any(work.glob("step-*.pt")) and path.exists() and json.loads(path.read_text(encoding="utf-8")) != plain:
+    path, text = work / "plan.json", json.dumps(to_plain(spec), indent=1) + "\n"
+    if any(work.glob("step-*.pt")) and path.exists() and path.read_bytes() != text.encode():
         raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
-    write_text(path, json.dumps(plain, indent=1) + "\n")
+    write_text(path, text)
 
 
 def _read_plan(path: Path) -> TrainSpec:

@@ -95,7 +95,7 @@ class Geometry:
         return Geometry(tuple(shape_ijk), affine, self.calibrated)
 
     def perpendicular(self, tolerance: float = 1e-4) -> Geometry:
-        """This grid with its axes at right angles, where only rounding keeps them from it; else this very grid.
+        """The grid with its axes at right angles, where only rounding keeps them from it; else this very grid.
 
         The cosines of the float32 affine of an oblique NIfTI file are off by 1e-8. Whoever asks whether a grid is
         sheared, as MONAI's Spacing does, would treat that file otherwise than the same scan from DICOM.

@@ -147,7 +147,8 @@ def test_the_weights_are_a_state_dict(tmp_path):
 
 @pytest.mark.parametrize("error", [ResourceError("full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 @pytest.mark.parametrize(
-    ("writer", "call"), [("write_bytes", 0), *[(writer, n) for writer in ("write_json", "write_text") for n in range(3)]]
+    ("writer", "call"),
+    [("write_bytes", 0), *[(writer, n) for writer in ("write_json", "write_text") for n in range(3)]],
 )
 def test_a_pack_that_fails_leaves_nothing(tmp_path, monkeypatch, writer, call, error):
     genuine, calls = getattr(pack, writer), []

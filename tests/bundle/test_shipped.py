@@ -18,7 +18,10 @@ def test_a_shipped_bundle_is_whole_and_up_to_date(folder):
     stored = read_bundle(folder)
     load_network(stored)
     assert stored.bundle.name == folder.name
-    for name, wanted in (("inference", configs.inference_config(stored.bundle)), ("train", train_config(stored.bundle))):
+    for name, wanted in (
+        ("inference", configs.inference_config(stored.bundle)),
+        ("train", train_config(stored.bundle)),
+    ):
         assert json.loads((folder / "configs" / f"{name}.json").read_text()) == wanted, f"write {name}.json again"
 
 

@@ -102,7 +102,7 @@ def test_a_pickle_that_would_run_is_not_run(folder, tmp_path, form):
     refusal(folder)
     assert not marker.exists()
     if form is pickle.dumps:
-        pickle.loads(form(state))  # noqa: S301 - it does fire, so this test can fail
+        pickle.loads(form(state))  # it does fire, so this test can fail
     else:
         torch.load(io.BytesIO(form(state)), weights_only=False)
     assert marker.exists()

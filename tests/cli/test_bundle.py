@@ -21,7 +21,10 @@ def test_list_without_bundles_says_where_it_looked(home, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
-        ("organs", ["MR, 3-D, 1 channel", "1 liver, 5 liver tumour", "unet 4-8", "16x16x16", "not measured", "CC0-1.0"]),
+        (
+            "organs",
+            ["MR, 3-D, 1 channel", "1 liver, 5 liver tumour", "unet 4-8", "16x16x16", "not measured", "CC0-1.0"],
+        ),
         ("cells", ["microscopy, 2-D, 3 channel", "1 nucleus (instances)", "unetpp 4-8", "32x32"]),
     ],
 )

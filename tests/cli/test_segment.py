@@ -116,9 +116,9 @@ def test_all_formats_hold_the_same_mask(home, slide, tmp_path):
     segment(slide, "-b", "grey", "-o", tmp_path, "-t", "nifti", "-q")
     segment(slide, "-b", "grey", "-o", tmp_path, "-t", "tiff", "-q", "--overwrite")
     png = np.asarray(Image.open(tmp_path / "slide_seg.png")).T
-    assert (tifffile.imread(tmp_path / "stored_seg.tif").T == png).all()
-    assert (tifffile.imread(tmp_path / "slide_seg.tif").T == png).all()
-    assert (voxels_of(tmp_path / "slide_seg.nii.gz").squeeze() == png).all()
+    assert (png == tifffile.imread(tmp_path / "stored_seg.tif").T).all()
+    assert (png == tifffile.imread(tmp_path / "slide_seg.tif").T).all()
+    assert (png == voxels_of(tmp_path / "slide_seg.nii.gz").squeeze()).all()
 
 
 def test_several_inputs_go_into_one_folder(home, scan, tmp_path):

@@ -1,5 +1,5 @@
 import numpy as np
-from pytest import approx
+import pytest
 
 from medseg.domain.geometry import Geometry
 from medseg.inference.evaluate import score_case
@@ -16,18 +16,18 @@ def test_every_label_is_scored_by_itself_in_mm():
     assert (liver.case, liver.kind, liver.label) == ("c7", "adult", "liver")
     assert (tumour.case, tumour.kind, tumour.label) == ("c7", "adult", "liver tumour")
     assert liver.scores == {
-        "Dice": approx(0.5),
-        "IoU": approx(1 / 3),
-        "HD95": approx(1.9),  # distances 2 and 0 mm on either side, and their 95th percentile
+        "Dice": pytest.approx(0.5),
+        "IoU": pytest.approx(1 / 3),
+        "HD95": pytest.approx(1.9),  # distances 2 and 0 mm on either side, and their 95th percentile
         "volume error": 0.0,
-        "pixel accuracy": approx(92 / 96),
+        "pixel accuracy": pytest.approx(92 / 96),
     }
     assert tumour.scores == {
         "Dice": 0.0,
         "IoU": 0.0,
-        "HD95": approx(6.0),
+        "HD95": pytest.approx(6.0),
         "volume error": 0.0,
-        "pixel accuracy": approx(92 / 96),
+        "pixel accuracy": pytest.approx(92 / 96),
     }
 
 
@@ -35,7 +35,7 @@ def test_errors_of_volume_are_absolute():
     reference, larger, smaller = np.zeros((3, *GRID.shape_ijk), np.uint8)
     reference[0:4, 0, 0] = larger[0:5, 0, 0] = smaller[0:3, 0, 0] = 1
     for prediction in (larger, smaller):
-        assert score_case(prediction, reference, GRID, ORGANS, "c", "")[0].scores["volume error"] == approx(0.25)
+        assert score_case(prediction, reference, GRID, ORGANS, "c", "")[0].scores["volume error"] == pytest.approx(0.25)
 
 
 def test_a_perfect_mask_scores_one():
@@ -54,14 +54,14 @@ def test_instances_are_scored_as_things_and_their_foreground_as_one_label():
     (row,) = score_case(prediction, reference, grid, NUCLEI, "c", "fluo")
     assert row.label == "nucleus"
     assert row.scores == {
-        "Dice": approx(2 / 3),
-        "IoU": approx(0.5),
+        "Dice": pytest.approx(2 / 3),
+        "IoU": pytest.approx(0.5),
         "HD95": row.scores["HD95"],
-        "volume error": approx(0.5),
-        "pixel accuracy": approx(56 / 60),
-        "AP@0.5": approx(0.5),
-        "AP@0.75": approx(0.5),
-        "AJI": approx(0.5),
+        "volume error": pytest.approx(0.5),
+        "pixel accuracy": pytest.approx(56 / 60),
+        "AP@0.5": pytest.approx(0.5),
+        "AP@0.75": pytest.approx(0.5),
+        "AJI": pytest.approx(0.5),
         "count error": 1.0,
     }
     assert row.scores["HD95"] > 3

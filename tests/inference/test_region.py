@@ -45,7 +45,9 @@ def places(volume):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(sorted(ORIENTATIONS)), st.tuples(*[st.floats(0.3, 0.7)] * 3), st.tuples(*[st.floats(0.1, 1)] * 3))
+@given(
+    st.sampled_from(sorted(ORIENTATIONS)), st.tuples(*[st.floats(0.3, 0.7)] * 3), st.tuples(*[st.floats(0.1, 1)] * 3)
+)
 def test_the_box_is_the_patients_whatever_the_order_of_the_axes(letters, centre, size):
     volume = counted_volume((6, 5, 4), ORIENTATIONS[letters])
     whole = places(volume)

@@ -1,5 +1,7 @@
 """Logits on the network's grid become labels on the source's: the same as interpolating every class and deciding."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ def slabs(logits, axis=None, cuts=()):
     """The logits as slabs along the axis, cut before the given planes."""
     axis = int(np.argmax(logits.shape[1:])) if axis is None else axis
     ends = [0, *sorted(set(cuts)), logits.shape[1 + axis]]
-    return [Slab(a, b, axis, logits.narrow(1 + axis, a, b - a)) for a, b in zip(ends, ends[1:], strict=False) if a < b]
+    return [Slab(a, b, axis, logits.narrow(1 + axis, a, b - a)) for a, b in pairwise(ends) if a < b]
 
 
 def by_scipy(logits, grid, source):

@@ -48,7 +48,9 @@ def mask_of(volume, model, *boxes):
 # The mask
 
 
-@pytest.mark.parametrize("affine", [RAS_1MM, oblique(np.diag([0.8, 1.2, 2.0, 1.0]), (8, 5, -6))], ids=["1 mm", "oblique"])
+@pytest.mark.parametrize(
+    "affine", [RAS_1MM, oblique(np.diag([0.8, 1.2, 2.0, 1.0]), (8, 5, -6))], ids=["1 mm", "oblique"]
+)
 def test_all_48_orientations_give_the_same_mask_in_the_world(model, affine):
     volume = blob_volume(affine, (14, 12, 9))
     wanted = mask_of(volume, model)
@@ -232,9 +234,9 @@ def test_a_constant_image_or_region_is_refused(model):
 
 def test_another_number_of_axes_is_refused(model, grey_model):
     """A picture was a ValueError where a 3-D bundle counted its windows."""
-    with pytest.raises(InputError, match="is a picture of .* takes a volume"):
+    with pytest.raises(InputError, match=r"is a picture of .* takes a volume"):
         segment(picture(), model)
-    with pytest.raises(InputError, match="is a volume of .* takes a picture"):
+    with pytest.raises(InputError, match=r"is a volume of .* takes a picture"):
         segment(blob_volume(RAS_1MM), grey_model)
     assert expected_windows(picture(), model.bundle) == expected_windows(blob_volume(RAS_1MM), grey_model.bundle) == 1
 

@@ -366,8 +366,11 @@ def test_a_flipped_bit_of_a_gzip_stream_never_changes_what_is_read(tmp_path, dat
     assert np.array_equal(volume.geometry.affine_ras, AFFINE)
 
 
-def test_the_checksum_at_the_end_of_the_stream_is_read(tmp_path):
-    path = save(tmp_path, content(), "scan.nii.gz")
+@pytest.mark.parametrize("more", [0, 3 << 20])
+def test_the_checksum_at_the_end_of_the_stream_is_read(tmp_path, more):
+    """Also where the stream goes on after the voxels."""
+    path = save(tmp_path, content() + bytes(more), "scan.nii.gz")
+    assert np.array_equal(read_nifti(path, "a").voxels[0], VOXELS)
     damaged = bytearray(path.read_bytes())
     damaged[-8] ^= 1
     path.write_bytes(damaged)
@@ -566,6 +569,8 @@ def test_the_same_mask_gives_the_same_bytes(tmp_path, name):
         for folder in folders:
             write_nifti(a_mask(volume.geometry), folder / name, source)
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+        if name.endswith(".gz"):
+            assert (folders[0] / name).read_bytes()[3:8] == bytes(5)  # no name and no time in the gzip header
     assert (folders[0] / name).read_bytes() != (tmp_path / "0 False" / name).read_bytes()
 
 

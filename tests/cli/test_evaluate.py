@@ -1,0 +1,132 @@
+"""A bundle's scores on labelled cases, and how they get into its card."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medseg.domain.manifest import Manifest
+from medseg.io.manifest import read_manifest, write_manifest
+from medseg.io.nifti import write_nifti_image
+from tests.bundles import cells_bundle, stored_bundle, volume_bundle
+from tests.commands import medseg
+from tests.datasets import balls, discs
+
+METRICS = ["Dice", "IoU", "HD95", "volume error", "pixel accuracy"]
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return balls(tmp_path / "set", (0, 1, 2))
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return stored_bundle(volume_bundle(), tmp_path / "organs", seed=2).folder
+
+
+def evaluate(*arguments, code=0):
+    done = medseg("evaluate", *arguments, "--device", "cpu", "--precision", "fp32")
+    assert done.code == code, done.err
+    return done
+
+
+def json_of(path):
+    def refuse(name):
+        raise ValueError(name)
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_the_table_is_printed_and_written(manifest, bundle, tmp_path):
+    done = evaluate(bundle, manifest, "-o", tmp_path / "scores")
+    assert done.out.startswith("|  | cases | Dice | IoU |")
+    assert "| liver tumour | 2 |" in done.out
+    assert done.lines == [f"medseg: 2 cases; tables in {tmp_path / 'scores'}"]
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["scores_test.csv", "scores_test.json"]
+    scores = json_of(tmp_path / "scores" / "scores_test.json")
+    assert (scores["bundle"], scores["manifest"], scores["split"]) == ("organs_mr_segmentation", "balls", "test")
+    assert (scores["cases"], scores["device"], scores["precision"]) == (2, "cpu", "fp32")
+    assert scores["weights_sha256"] == json_of(bundle / "configs" / "metadata.json")["medseg"]["weights_sha256"]
+    assert [(row["case"], row["label"]) for row in scores["rows"]] == [
+        (case, label) for case in ("case1", "case2") for label in ("liver", "liver tumour")
+    ]
+    assert (tmp_path / "scores" / "scores_test.csv").read_text().startswith("case,kind,label,Dice,IoU,")
+
+
+def test_without_a_folder_the_tables_go_into_the_bundles_docs(manifest, bundle):
+    evaluate(bundle, manifest, "--split", "validation", "-q")
+    assert (bundle / "docs" / "scores_validation.json").is_file()
+    assert "Not measured yet" in (bundle / "docs" / "README.md").read_text()
+
+
+def test_a_card_gets_the_scores_once(manifest, bundle):
+    cards = []
+    for _ in range(2):
+        done = evaluate(bundle, manifest, "--card", "-q")
+        cards.append((bundle / "docs" / "README.md").read_text())
+    assert cards[0] == cards[1]
+    assert done.out.strip() in cards[0]
+    assert "Not measured yet" not in cards[0]
+    assert "medseg evaluate organs_mr_segmentation balls.json --split test --card" in cards[0]
+    table = json_of(bundle / "docs" / "scores_test.json")["groups"][0]
+    metrics = json_of(bundle / "configs" / "metadata.json")["eval_metrics"]
+    assert metrics == {name: round(table[name]["mean"], 4) for name in METRICS}
+    assert medseg("bundle", "check", bundle).code == 0
+    assert f"Dice {metrics['Dice']}" in medseg("bundle", "info", bundle).out
+
+
+def test_a_score_that_no_case_has_stands_in_no_metadata(manifest, bundle, tmp_path):
+    """NaN is no JSON: with it the bundle could not be read any more."""
+    described = read_manifest(manifest)
+    empty = np.zeros((16, 16, 16), np.uint8)
+    for case in described.cases:
+        from medseg.domain.geometry import Geometry
+
+        write_nifti_image(empty, Geometry(empty.shape, np.eye(4)), tmp_path / "set" / "data" / case.mask)
+    evaluate(bundle, manifest, "--card", "-q")
+    metrics = json_of(bundle / "configs" / "metadata.json")["eval_metrics"]
+    assert metrics["Dice"] == 0.0
+    assert "HD95" not in metrics
+    assert medseg("bundle", "check", bundle).code == 0
+
+
+def test_instances_are_scored_as_things(tmp_path):
+    manifest = discs(tmp_path / "set", (0, 0, 2))
+    bundle = stored_bundle(cells_bundle(), tmp_path / "cells", seed=2).folder
+    done = evaluate(bundle, manifest, "-q")
+    assert "AP@0.5" in done.out
+    assert {row["label"] for row in json_of(bundle / "docs" / "scores_test.json")["rows"]} == {"nucleus"}
+
+
+def refused(code, *arguments):
+    done = evaluate(*arguments, code=code)
+    assert done.out == ""
+    assert len(done.lines) == 1
+    assert done.err.startswith("medseg: ")
+    return done.err
+
+
+def test_what_cannot_be_evaluated_is_refused(manifest, bundle, tmp_path):
+    assert "not of --split validation" in refused(2, bundle, manifest, "--split", "validation", "--card")
+    assert "give train, validation, test" in refused(2, bundle, manifest, "--split", "tests")
+    assert "has no train cases" in refused(3, bundle, manifest, "--split", "train")
+    assert "no bundle of this name" in refused(2, "nothing", manifest)
+    assert "cannot be read" in refused(2, bundle, tmp_path / "missing.json")
+    (tmp_path / "file").touch()
+    assert "cannot be written" in refused(7, bundle, manifest, "-o", tmp_path / "file" / "x")
+    assert not list((bundle / "docs").glob("scores*"))
+
+
+def test_labels_that_are_not_the_bundles_are_refused(manifest, bundle):
+    described: Manifest = read_manifest(manifest)
+    first, second = described.labels.labels
+    other = replace(described.labels, labels=(replace(first, name="spleen"), second))
+    write_manifest(replace(described, labels=other), manifest)
+    assert "label table is not that of bundle" in refused(3, bundle, manifest)
+
+
+def test_a_card_without_its_place_is_refused(manifest, bundle):
+    (bundle / "docs" / "README.md").write_text("mine")
+    assert "put them where the scores belong" in refused(5, bundle, manifest, "--card", "-q")

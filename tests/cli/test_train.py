@@ -1,0 +1,116 @@
+"""A manifest becomes a bundle with one command."""
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medseg.io.manifest import read_manifest, write_manifest
+from medseg.networks.build import NetworkSpec
+from tests.commands import medseg
+from tests.datasets import balls, short_plan, write_plan
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    return balls(tmp_path / "set", (2, 1, 0))
+
+
+@pytest.fixture
+def plan(manifest, tmp_path):
+    return write_plan(short_plan(manifest, steps=2), tmp_path / "plan.json")
+
+
+def train(*arguments):
+    return medseg("train", *arguments, "--device", "cpu")
+
+
+def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
+    output, work = tmp_path / "new" / "balls_mr_segmentation", tmp_path / "new" / "balls_mr_segmentation.training"
+    done = train(manifest, "-o", output, "--plan", plan)
+    assert (done.code, done.out) == (0, ""), done.err
+    assert "step 1/2" in done.err
+    assert f"packed {output}; next: medseg evaluate {output} {manifest}" in done.lines[-1]
+    files = {path.name for path in work.iterdir()}
+    assert {"plan.json", "history.json", "curve.png", "step-00000002.pt", "step-00000002.sha256"} <= files
+    assert json.loads((work / "plan.json").read_text()) == json.loads(plan.read_text())
+    assert [row["step"] for row in json.loads((work / "history.json").read_text())] == [1, 2]
+    assert medseg("bundle", "check", output).code == 0
+    card = (output / "docs" / "README.md").read_text()
+    assert "Trained by `medseg train balls.json` with seed 0 on 2 cases for 2 steps of 4 patches" in card
+    image = tmp_path / "set" / "data" / "0.nii.gz"
+    assert medseg("segment", image, "-b", output, "-o", tmp_path / "out", "-q").code == 0
+    assert set(np.unique(np.asarray(nib.load(tmp_path / "out" / "0_seg.nii.gz").dataobj))) <= {0, 1, 5}
+
+
+def test_quiet_says_what_was_packed_and_nothing_else(manifest, plan, tmp_path):
+    done = train(manifest, "-o", tmp_path / "b", "--plan", plan, "-q")
+    assert done.code == 0
+    assert len(done.lines) == 1
+
+
+def test_a_training_that_was_done_is_packed_again_with_the_same_weights(manifest, plan, tmp_path):
+    digests = []
+    for name in "ab":
+        assert train(manifest, "-o", tmp_path / name, "--plan", plan, "--work", tmp_path / "work", "-q").code == 0
+        metadata = json.loads((tmp_path / name / "configs" / "metadata.json").read_text())
+        digests.append(metadata["medseg"]["weights_sha256"])
+    assert digests[0] == digests[1]
+
+
+def test_another_plan_does_not_take_the_place_of_the_first(manifest, plan, tmp_path):
+    """plan.json was written over before the checkpoints were found to be of other settings."""
+    arguments = [manifest, "-o", tmp_path / "b", "--work", tmp_path / "work", "-q", "--plan"]
+    assert train(*arguments, plan).code == 0
+    other = write_plan(short_plan(manifest, steps=4), tmp_path / "other.json")
+    done = train(manifest, "-o", tmp_path / "c", "--work", tmp_path / "work", "-q", "--plan", other)
+    assert done.code == 2
+    assert "is another plan" in done.err
+    assert json.loads((tmp_path / "work" / "plan.json").read_text()) == json.loads(plan.read_text())
+
+
+def refused(code, *arguments):
+    done = train(*arguments)
+    assert (done.code, done.out) == (code, ""), done.err
+    assert len(done.lines) == 1
+    assert done.err.startswith("medseg: ")
+    return done.err
+
+
+def test_what_cannot_become_a_bundle_is_refused_before_the_work(manifest, tmp_path):
+    spec = short_plan(manifest)
+    more_classes = write_plan(spec, tmp_path / "classes.json", network=NetworkSpec("unet", 3, 1, 5, (4, 8)))
+    colour = write_plan(spec, tmp_path / "colour.json", network=NetworkSpec("unet", 3, 3, 3, (4, 8)))
+    flat = write_plan(spec, tmp_path / "flat.json", window=replace(spec.window, size=(16, 16)))
+    for path, words in ((more_classes, "5 channels for 3 classes"), (colour, "3 channels"), (flat, "other axes")):
+        assert words in refused(2, manifest, "-o", tmp_path / "b", "--plan", path)
+    assert "smaller than a window" in refused(2, manifest, "-o", tmp_path / "b", "--network", "unet_2015_valid")
+    assert "is not one of unet" in refused(2, manifest, "-o", tmp_path / "b", "--network", "unets")
+    assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "b.training").exists()
+
+
+def test_a_plan_that_is_none_is_refused(manifest, tmp_path):
+    """A missing file was taken for a bug of medseg."""
+    (tmp_path / "text.json").write_text("{")
+    (tmp_path / "other.json").write_text('{"steps": 3}')
+    for name in ("missing.json", "text.json", "other.json"):
+        assert name in refused(2, manifest, "-o", tmp_path / "b", "--plan", tmp_path / name)
+
+
+def test_places_that_cannot_be_written_are_refused(manifest, plan, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    assert "exists already" in refused(7, manifest, "-o", tmp_path / "there", "--plan", plan)
+    assert "cannot be written" in refused(7, manifest, "-o", tmp_path / "file" / "b", "--plan", plan)
+    work = ("--work", tmp_path / "file" / "work")
+    assert "cannot be written" in refused(7, manifest, "-o", tmp_path / "b", "--plan", plan, *work)
+
+
+def test_a_set_without_validation_is_refused(manifest, plan, tmp_path):
+    described = read_manifest(manifest)
+    write_manifest(replace(described, cases=described.part("train")), manifest)
+    assert "it has [2, 0]" in refused(3, manifest, "-o", tmp_path / "b", "--plan", plan)
+    assert "cannot be read" in refused(2, tmp_path / "missing.json", "-o", tmp_path / "b", "--plan", plan)
