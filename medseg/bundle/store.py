@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from medseg.bundle.bundle import StoredBundle
-from medseg.bundle.reader import read_bundle
 from medseg.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from medseg.bundle.bundle import StoredBundle
 
 
 def bundle_folders() -> list[Path]:
@@ -34,6 +36,8 @@ def find_bundle(name: str) -> StoredBundle:
 
     Raises: UsageError for an unknown one, naming those there are; BundleError if it is there but damaged.
     """
+    from medseg.bundle.reader import read_bundle  # here, so that a list of bundles needs no torch
+
     known = {folder.name: folder for folder in list_bundles()}
     if name in known:
         return read_bundle(known[name])

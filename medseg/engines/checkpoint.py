@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from medseg.domain.errors import BundleError
 from medseg.io.files import write_bytes, write_text
 
 _NAME = re.compile(r"step-(\d{8})\.pt")
@@ -34,11 +35,17 @@ def save_checkpoint(state: dict[str, Any], step: int, folder: Path) -> Path:
 
 
 def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The newest state whose digest is right, or None where there is none; only tensors and plain data are loaded."""
-    for path in reversed(_checkpoints(folder)):
+    """The newest state whose digest is right, or None where nothing was saved; only tensors and plain data are loaded.
+
+    Raises: BundleError if there are checkpoints and all are damaged: starting over is the user's to say.
+    """
+    found = _checkpoints(folder)
+    for path in reversed(found):
         content, digest = path.read_bytes(), _digest_file(path)
         if digest.exists() and digest.read_bytes().strip() == hashlib.sha256(content).hexdigest().encode():
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if found:
+        raise BundleError(f"{folder}: all {len(found)} checkpoints are damaged; delete the folder to start over")
     return None
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from medseg.backends.precision import autocast, choose_precision
+from medseg.domain.errors import UsageError
 from medseg.engines.plan import OptimiserSpec
 from medseg.losses import deep_supervision
 from medseg.networks.unetpp import UNetPP
@@ -41,7 +42,7 @@ def make_step(
 ) -> Callable[[int, Tensor, Tensor], float]:
     """The function (step 1..steps, images, targets) -> loss that trains the network by one batch.
 
-    Raises FloatingPointError if the loss is not finite: going on would only spoil the weights.
+    Raises: UsageError if the loss is not finite: going on would only spoil the weights.
     """
     precision = choose_precision("auto", device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -54,7 +55,9 @@ def make_step(
             heads = network.all_logits(images) if isinstance(network, UNetPP) else [network(images)]
         value = deep_supervision(loss, heads, targets)
         if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is {value.item()} at step {number}")
+            raise UsageError(
+                f"the loss is {value.item()} at step {number}; train anew with a lower optimiser.rate in --plan"
+            )
         optimiser.zero_grad(set_to_none=True)
         scaler.scale(value).backward()
         scaler.unscale_(optimiser)

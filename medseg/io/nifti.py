@@ -120,6 +120,8 @@ def _mask_header(label_map: LabelMap, source: Volume | None) -> Any:
     header["cal_max"], header["cal_min"] = float(label_map.voxels.max(initial=0)), 0
     header["descrip"], header["aux_file"] = b"medseg", b""
     header["intent_code"], header["intent_name"] = 1002, b""
+    for name in {"db_name", "data_type"} & set(header.keys()):  # free text of the source, which may name a patient
+        header[name] = b""
     return header
 
 

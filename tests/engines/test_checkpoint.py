@@ -3,7 +3,7 @@ import pickle
 import pytest
 import torch
 
-from medseg.domain.errors import ResourceError
+from medseg.domain.errors import BundleError, ResourceError
 from medseg.engines.checkpoint import load_newest, save_checkpoint
 
 
@@ -69,8 +69,13 @@ def test_a_flipped_bit_is_found(two, place, name):
 def test_a_checkpoint_without_its_digest_does_not_count(two):
     (two / "step-00000008.sha256").unlink()
     assert load_newest(two)["step"] == 4
-    (two / "step-00000004.sha256").write_text("")
-    assert load_newest(two) is None
+
+
+def test_nothing_but_damaged_checkpoints_is_refused_rather_than_started_over(two):
+    for step in (4, 8):
+        (two / f"step-0000000{step}.sha256").write_text("")
+    with pytest.raises(BundleError, match="all 2 checkpoints are damaged"):
+        load_newest(two)
 
 
 def test_other_files_are_no_checkpoints(two):

@@ -593,3 +593,14 @@ def test_a_written_image_is_read(tmp_path, name, dtype):
     assert volume.geometry == geometry
     assert volume.voxels.dtype == dtype
     assert np.array_equal(volume.voxels[0], VOXELS.astype(dtype))
+
+
+def test_free_text_of_the_source_is_not_carried_into_its_mask(tmp_path):
+    """Header fields where some exporters put the patient's name came out in the mask."""
+    image = nib.Nifti1Image(VOXELS, AFFINE)
+    for field in ("descrip", "db_name", "data_type", "aux_file", "intent_name"):
+        image.header[field] = b"CANARY"
+    (tmp_path / "scan.nii").write_bytes(image.to_bytes())
+    source = read_nifti(tmp_path / "scan.nii", "scan")
+    write_nifti(a_mask(source.geometry), tmp_path / "mask.nii", source)
+    assert b"CANARY" not in (tmp_path / "mask.nii").read_bytes()
