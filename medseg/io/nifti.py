@@ -165,7 +165,9 @@ def _load(path: Path) -> tuple[Any, NDArray[Any]]:
             start = file.read(540)
             kind = _header_class(start)
             if kind is None:
-                raise InputError(f"{path}: not a NIfTI file (its content is not, whatever its name says)")
+                raise InputError(
+                    f"{path}: not a NIfTI file (its content is not, whatever its name says); give the image itself"
+                )
             size = 540 if kind is Nifti2Header else 348
             header = kind(start[:size], endianness=_byte_order(start), check=False)
             dtype, count, offset = _layout(path, header)
