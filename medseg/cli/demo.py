@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from medseg.inference.segment import Model, Segmentation
     from medseg.reports.pages import Section
 
-LEFT_BOX, RIGHT_BOX = "-27,-21,-14,35,52,36", "27,-21,-14,35,52,36"  # x,y,z,dx,dy,dz in mm, RAS of MNI152
+LEFT_BOX, RIGHT_BOX = "-27,-21,-12,35,56,44", "27,-21,-12,35,56,44"  # x,y,z,dx,dy,dz in mm, RAS of MNI152
 
 
 def demo(

@@ -67,7 +67,7 @@ _add_commands()
 
 def main() -> None:
     """Run the command line; never returns."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that temporary files are removed
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False) or 0  # commands give None; typer turns its Exit into a number
     except MedsegError as error:
@@ -88,6 +88,12 @@ def main() -> None:
     except BrokenPipeError:  # `medseg ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _terminate(*_: object) -> None:
+    """End by an exception, so that temporary files are removed."""
+    _say("terminated; nothing half-written was left behind")
+    sys.exit(143)
 
 
 def _files_or_bug(error: OSError) -> int:

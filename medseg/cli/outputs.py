@@ -62,13 +62,14 @@ def plan_outputs(
     for source in inputs:
         case = case_name(source)
         mask = output if single else folder / f"{case}_seg{_ending(source, form)}"
+        beside = case_name(output) if single else case
         plans.append(
             Plan(
                 source,
                 case,
                 mask,
-                folder / f"{case}_statistics.json" if statistics else None,
-                folder / f"{case}_preview.png" if preview else None,
+                folder / f"{beside}_statistics.json" if statistics else None,
+                folder / f"{beside}_preview.png" if preview else None,
             )
         )
     _require_distinct(plans)
@@ -82,7 +83,7 @@ def plan_outputs(
     return plans
 
 
-def write_outputs(plan: Plan, volume: Volume, result: Segmentation) -> list[Path]:
+def write_outputs(plan: Plan, volume: Volume, result: Segmentation) -> None:
     """The mask and what else was asked for, each file whole or not at all; the mask comes first."""
     import json
 
@@ -90,20 +91,16 @@ def write_outputs(plan: Plan, volume: Volume, result: Segmentation) -> list[Path
     from medseg.io.nifti import write_nifti
     from medseg.io.picture import write_picture_mask
 
-    written = [plan.mask]
     if plan.mask.name.lower().endswith(_ENDINGS_OF["nifti"]):
         write_nifti(result.label_map, plan.mask, volume)
     else:
         write_picture_mask(result.label_map, plan.mask)
     if plan.statistics is not None:
         write_text(plan.statistics, json.dumps(result.report.to_dict(), indent=1) + "\n")
-        written.append(plan.statistics)
     if plan.preview is not None:
         from medseg.reports.preview import write_preview
 
         write_preview(volume, result.label_map, plan.preview)
-        written.append(plan.preview)
-    return written
 
 
 def _ending(source: Path, form: str) -> str:

@@ -94,12 +94,12 @@ def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, A
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)
-    written = write_outputs(plan, volume, result)
-    report = replace(result.report, case=plan.case, outputs=tuple(map(str, written)))
+    report = replace(result.report, case=plan.case, outputs=tuple(map(str, plan.outputs)))
+    write_outputs(plan, volume, replace(result, report=report))
     if not quiet:
         for measure in report.measures:
             print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)
         for note in report.notes:
             print(f"{plan.case}: note: {note}", file=sys.stderr)
-        print(f"{plan.case}: {written[0]}", file=sys.stderr, flush=True)
+        print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)
     return report.to_dict()

@@ -56,15 +56,24 @@ def train(
     if plan is not None:
         spec = _read_plan(plan)
     describe(output.name, described, spec, None)  # what could not be packed is refused before the work
-    _keep_plan(spec, work)
-
     parts = described.part("train"), described.part("validation")
     if not all(parts):
-        raise InputError(f"{manifest}: training needs cases to train and to validate on; it has {[*map(len, parts)]}")
+        raise InputError(
+            f"{manifest}: has {len(parts[0])} cases to train and {len(parts[1])} to validate on, and needs both; "
+            "build it with --split GROUP=validation"
+        )
+    _keep_plan(spec, work)
     with progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
         training, validation = (
             load_samples(described, cases, root, spec.preprocess, to_target(described), lambda: advance(1))
             for cases in parts
+        )
+    if not quiet:
+        print(
+            f"training on {len(training)} cases, validating on {len(validation)}; a checkpoint every "
+            f"{spec.epoch_steps} steps in {work}, from which the same command goes on",
+            file=sys.stderr,
+            flush=True,
         )
     with progress.training(spec.steps, class_names(described), quiet) as report:
         trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)

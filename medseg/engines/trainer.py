@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -125,6 +126,7 @@ def fit(
     stopped = done - best["step"] >= spec.patience_epochs * spec.epoch_steps
     if done < spec.steps and not stopped:
         trainer: Any = Engine(train)
+        trainer.logger.setLevel(logging.CRITICAL)  # it tells of interruptions, which are the caller's to tell
         trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
         trainer.add_event_handler(Events.ITERATION_COMPLETED(event_filter=ends_an_epoch), validate)
         if done:

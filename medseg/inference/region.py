@@ -25,8 +25,8 @@ class Box:
 def parse_box(text: str) -> Box:
     """Text of the form "x,y,z,dx,dy,dz" in mm as a box.
 
-    >>> parse_box("27,-21,-14,35,52,36").size_mm
-    (35.0, 52.0, 36.0)
+    >>> parse_box("27,-21,-12,35,56,44").size_mm
+    (35.0, 56.0, 44.0)
 
     Raises: UsageError if it is not six numbers, the last three positive.
     """

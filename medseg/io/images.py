@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_nifti, read_nifti, read_nifti_mask
+from medseg.io.nifti import is_label_map, is_nifti, read_nifti, read_nifti_mask
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 
@@ -43,12 +43,20 @@ def read_image(path: Path) -> Volume:
     if path.is_dir():
         return _read_dicom_folder(path)
     if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
-        return read_nifti(path, case_name(path))
+        return _no_label_map(path, read_nifti(path, case_name(path)))
     if path.name.lower().endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
     raise InputError(f"{path}: not a NIfTI file, PNG, TIFF or DICOM folder; convert it to one of these")
+
+
+def _no_label_map(path: Path, volume: Volume) -> Volume:
+    if volume.nifti_header is not None and is_label_map(volume.nifti_header):
+        raise InputError(
+            f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
+        )
+    return volume
 
 
 def read_mask(path: Path) -> tuple[NDArray[Any], Geometry | None]:

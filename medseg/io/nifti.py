@@ -25,6 +25,7 @@ from medseg.domain.volume import Volume
 from medseg.io.files import write_bytes
 
 _UNITS = {0: ("unknown units", 1.0), 1: ("metres", 1000.0), 2: ("mm", 1.0), 3: ("microns", 0.001)}  # name, mm
+_LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL
 _MOST_BYTES = 64 << 30  # a header may claim anything; no image this program can hold is larger
 
 
@@ -36,6 +37,12 @@ def is_nifti(path: Path) -> bool:
     except (OSError, EOFError, zlib.error):
         return False
     return _header_class(start) is not None
+
+
+def is_label_map(header: bytes) -> bool:
+    """Whether the raw header of a file declares its voxels to be labels, as `write_nifti` and other tools do."""
+    kind = Nifti2Header if len(header) == 540 else Nifti1Header
+    return int(kind(header, endianness=_byte_order(header), check=False)["intent_code"]) == _LABEL_INTENT
 
 
 def read_nifti(path: Path, case: str) -> Volume:
@@ -119,7 +126,7 @@ def _mask_header(label_map: LabelMap, source: Volume | None) -> Any:
     header["scl_slope"], header["scl_inter"] = 1, 0
     header["cal_max"], header["cal_min"] = float(label_map.voxels.max(initial=0)), 0
     header["descrip"], header["aux_file"] = b"medseg", b""
-    header["intent_code"], header["intent_name"] = 1002, b""
+    header["intent_code"], header["intent_name"] = _LABEL_INTENT, b""
     for name in {"db_name", "data_type"} & set(header.keys()):  # free text of the source, which may name a patient
         header[name] = b""
     return header

@@ -74,7 +74,13 @@ def _read(path: Path) -> Raster:
     elif start[:4] in tiff.SIGNATURES:
         reader = tiff.read_tiff
     else:
-        what = "a JPEG, which alters values" if start[:3] == b"\xff\xd8\xff" else "empty" if not start else "neither"
+        what = (
+            "a JPEG, which alters values"
+            if start[:3] == b"\xff\xd8\xff"
+            else "empty"
+            if not start
+            else "something else"
+        )
         raise InputError(f"{path}: not a PNG or TIFF but {what}; save the picture as one of these")
     try:
         return reader(path)

@@ -95,6 +95,17 @@ def test_statistics_and_preview_are_written_beside_the_mask(home, scan, tmp_path
     Image.open(tmp_path / "out" / "scan_preview.png").verify()
 
 
+def test_what_stands_beside_a_named_mask_is_called_after_it(home, scan, tmp_path):
+    """With -o out.nii.gz they were called after the input, so a second mask of it was refused."""
+    for name in ("a", "b"):
+        (report,) = segment(
+            scan, "-b", "organs", "-o", tmp_path / "out" / f"{name}.nii.gz", "--statistics", "--preview", "--json", "-q"
+        ).json
+        statistics = json.loads((tmp_path / "out" / f"{name}_statistics.json").read_text())
+        assert statistics["outputs"] == report["outputs"]
+        assert (tmp_path / "out" / f"{name}_preview.png").exists()
+
+
 def test_what_was_found_is_told_in_words_unless_quiet(home, scan, tmp_path):
     told = segment(scan, "-b", "organs", "-o", tmp_path / "a").err
     assert "scan: liver " in told

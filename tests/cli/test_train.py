@@ -112,5 +112,5 @@ def test_places_that_cannot_be_written_are_refused(manifest, plan, tmp_path):
 def test_a_set_without_validation_is_refused(manifest, plan, tmp_path):
     described = read_manifest(manifest)
     write_manifest(replace(described, cases=described.part("train")), manifest)
-    assert "it has [2, 0]" in refused(3, manifest, "-o", tmp_path / "b", "--plan", plan)
+    assert "2 cases to train and 0 to validate" in refused(3, manifest, "-o", tmp_path / "b", "--plan", plan)
     assert "cannot be read" in refused(2, tmp_path / "missing.json", "-o", tmp_path / "b", "--plan", plan)
