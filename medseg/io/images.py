@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
@@ -29,7 +30,7 @@ def case_name(path: Path) -> str:
     return name or path.resolve().name
 
 
-def read_image(path: Path) -> Volume:
+def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
     """A NIfTI file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
 
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
