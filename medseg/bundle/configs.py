@@ -15,15 +15,15 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 
 
 def network_def(bundle: Bundle) -> dict[str, Any]:
-    """The network as MONAI builds it; its target is the preset's function."""
+    """The network as MONAI builds it; its target is the preset's function, or the name of a MONAI network."""
     spec = bundle.network
-    preset = NETWORKS[spec.preset]
     return {
-        "_target_": f"{preset.__module__}.{preset.__name__}",
+        "_target_": spec.preset if spec.is_monai else f"{NETWORKS[spec.preset].__module__}.{spec.preset}",
         "spatial_dims": spec.spatial_dims,
         "in_channels": spec.in_channels,
         "out_channels": spec.out_channels,
-        "widths": list(spec.widths),
+        **({} if spec.is_monai else {"widths": list(spec.widths)}),
+        **(spec.options or {}),
     }
 
 

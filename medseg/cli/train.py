@@ -19,6 +19,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps in all.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
     plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
+    fold: Annotated[str | None, typer.Option(help="K/N: hold out fold K of N, train on all others.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of checkpoints and curve [OUTPUT.training].")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -30,6 +31,7 @@ def train(
 
     keep_freed_memory()
     import json
+    from dataclasses import replace
 
     from medseg.bundle.card import new_card
     from medseg.bundle.describe import describe
@@ -38,6 +40,7 @@ def train(
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_samples
     from medseg.domain.errors import InputError, OutputError
+    from medseg.domain.manifest import held_out, parse_fold
     from medseg.engines.plan import class_names, default_plan, extents_mm, to_target
     from medseg.engines.trainer import fit
     from medseg.io.files import require_writable, write_text
@@ -55,6 +58,10 @@ def train(
     spec = default_plan(described, network, steps, seed)
     if plan is not None:
         spec = _read_plan(plan)
+    if fold is not None:
+        spec = replace(spec, fold=parse_fold(fold), keep="last")  # so that the fold held out has picked nothing
+    if spec.fold is not None:
+        described = held_out(described, spec.fold)
     describe(output.name, described, spec, None)  # what could not be packed is refused before the work
     parts = described.part("train"), described.part("validation")
     if not all(parts):
