@@ -80,11 +80,12 @@ def _network(data: dict[str, Any]) -> NetworkSpec:
 def _preprocess(steps: list[dict[str, Any]]) -> PreprocessSpec:
     by_name = {step["_target_"]: step for step in steps}
     spacing = by_name.get("Spacingd", {}).get("pixdim")
-    data = {
-        "channels": by_name["LoadImaged"]["channels"],
-        "spacing_mm": spacing,
-        "normalise": "zscore" if "NormalizeIntensityd" in by_name else "percentile",
-    }
+    data = {"channels": by_name["LoadImaged"]["channels"], "spacing_mm": spacing}
+    if "ScaleIntensityRanged" in by_name:
+        scale = by_name["ScaleIntensityRanged"]
+        data |= {"normalise": "range", "intensity_range": [scale["a_min"], scale["a_max"]]}
+    else:
+        data["normalise"] = "zscore" if "NormalizeIntensityd" in by_name else "percentile"
     return from_plain(PreprocessSpec, data, "preprocessing")
 
 

@@ -65,37 +65,6 @@ class TrainSpec:
     fold: Fold | None = None
 
 
-def default_plan(manifest: Manifest, preset: str = "unet", steps: int | None = None, seed: int = 0) -> TrainSpec:
-    """Defaults for a data set, by its number of axes and the kind of its labels."""
-    volumes = manifest.spatial_dims == 3
-    size = (32, 48, 32) if volumes else (192, 192)
-    return TrainSpec(
-        network=NetworkSpec(
-            preset,
-            manifest.spatial_dims,
-            manifest.channels,
-            target_classes(manifest),
-            (16, 32, 64, 128) if volumes else (16, 32, 64, 128, 256),
-        ),
-        preprocess=PreprocessSpec(
-            manifest.channels,
-            spacing_mm=(1.0, 1.0, 1.0) if volumes else None,
-            normalise="zscore" if volumes else "percentile",
-        ),
-        window=WindowSpec(size if volumes else (256, 256), overlap=0.5, weighting="gaussian", batch=4),
-        batch=BatchSpec(size, count=8),
-        augment=AugmentSpec(
-            flip_axes=(0,) if volumes else (0, 1),
-            rotation_degrees=15.0 if volumes else 180.0,
-            scale=1.2 if volumes else 1.6,
-        ),
-        loss=LossSpec(),
-        optimiser=OptimiserSpec(),
-        steps=steps or 3600,
-        seed=seed,
-    )
-
-
 def target_classes(manifest: Manifest) -> int:
     """Channels of the network: background and each label; for instances background, interior and boundary."""
     return 3 if manifest.labels.kind == "instances" else 1 + len(manifest.labels)

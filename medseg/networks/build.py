@@ -55,6 +55,11 @@ class NetworkSpec:
         """Whether MONAI builds it."""
         return self.preset in MONAI_NETWORKS
 
+    @property
+    def divisor(self) -> int:
+        """A window whose every edge it divides is halved evenly on every level; of MONAI's networks 32."""
+        return 32 if self.is_monai else (self.options or {}).get("patch", 1) * 2 ** (len(self.widths) - 1)
+
     def _require_option(self, name: str, value: Any) -> None:
         if self.is_monai:
             if name in ("spatial_dims", "in_channels", "out_channels", "deep_supervision"):
@@ -62,7 +67,8 @@ class NetworkSpec:
         elif self.preset not in _WITH_PARTS or name not in _PARTS:
             raise UsageError(f"network {self.preset} has no option {name!r}; unet and unetpp have {', '.join(_PARTS)}")
         elif value not in _PARTS[name] or isinstance(value, bool):
-            raise UsageError(f"network {self.preset}: {name} {value!r} is not one of {', '.join(map(str, _PARTS[name]))}")
+            known = ", ".join(map(str, _PARTS[name]))
+            raise UsageError(f"network {self.preset}: {name} {value!r} is not one of {known}")
 
 
 def build_network(spec: NetworkSpec) -> nn.Module:
