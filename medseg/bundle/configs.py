@@ -13,6 +13,8 @@ from medseg.networks.build import NETWORKS
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
+_OPTIONAL = ("field_of_view", "flip_axes", "fold", "depths")  # of a bundle, left out of its metadata where empty
+
 
 def network_def(bundle: Bundle) -> dict[str, Any]:
     """The network as MONAI builds it; its target is the preset's function, or the name of a MONAI network."""
@@ -198,6 +200,6 @@ def metadata(bundle: Bundle, scores: dict[str, float], changes: dict[str, str]) 
             "data_licence": bundle.data_licence,
             "labels": to_plain(bundle.labels),
             "weights_sha256": bundle.weights_sha256,
-            **({"field_of_view": to_plain(bundle.field_of_view)} if bundle.field_of_view else {}),
+            **{name: to_plain(getattr(bundle, name)) for name in _OPTIONAL if getattr(bundle, name)},
         },
     }

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, PostprocessSpec, StoredBundle
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
+from medseg.domain.manifest import Fold
 from medseg.domain.spec import from_plain
 from medseg.networks.build import MONAI_NETWORKS, NETWORKS, NetworkSpec
 from medseg.windows import WindowSpec
@@ -55,7 +56,10 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         postprocess=_postprocess(config["postprocessing"]["transforms"]),
         labels=from_plain(LabelTable, own["labels"], "labels"),
         weights_sha256=_text(own, "weights_sha256"),
-        field_of_view=from_plain(FieldOfView, own["field_of_view"]) if "field_of_view" in own else None,
+        field_of_view=from_plain(FieldOfView | None, own.get("field_of_view"), "field_of_view"),
+        flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
+        fold=from_plain(Fold | None, own.get("fold"), "fold"),
+        depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
     )
 
 
