@@ -14,6 +14,7 @@ from medseg.metrics.overlap import dice
 from medseg.metrics.pairs import IntArray
 
 _FOLDS = 5
+_SAME = 1e-9  # differences below are rounding
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def fit_quality(agreements: Sequence[float], scores: Sequence[float], poor: floa
         flagged[out] = expected[out] < _cut((intercept + slope * x[~out]).clip(0, 1), y[~out] < poor, poor)
     intercept, slope = _line(x, y)
     bad = y < poor
-    varied = expected.std() > 0 and y.std() > 0
+    varied = min(expected.std(), y.std()) > _SAME
     return QualityFit(
         intercept=round(intercept, 6),
         slope=round(slope, 6),
@@ -86,7 +87,7 @@ def fit_quality(agreements: Sequence[float], scores: Sequence[float], poor: floa
 
 def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
     """Intercept and slope; a flat line where all agreements are one."""
-    if np.ptp(x) == 0:
+    if np.ptp(x) < _SAME:
         return float(y.mean()), 0.0
     slope, intercept = np.polyfit(x, y, 1)
     return float(intercept), float(slope)
