@@ -13,7 +13,9 @@ from tests.bundles import cells_bundle, stored_bundle, volume_bundle
 from tests.commands import medseg
 from tests.datasets import balls, discs
 
-METRICS = ["Dice", "IoU", "HD95", "volume error", "pixel accuracy"]
+METRICS = [
+    "Dice", "IoU", "precision", "recall", "HD95", "surface Dice@1", "volume error", "pixel accuracy",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -43,8 +45,10 @@ def test_the_table_is_printed_and_written(manifest, bundle, tmp_path):
     done = evaluate(bundle, manifest, "-o", tmp_path / "scores")
     assert done.out.startswith("|  | cases | Dice | IoU |")
     assert "| liver tumour | 2 |" in done.out
-    assert done.lines == [f"medseg: 2 cases; tables in {tmp_path / 'scores'}"]
-    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["scores_test.csv", "scores_test.json"]
+    page = tmp_path / "scores" / "scores_test.html"
+    assert done.lines == [f"medseg: 2 cases; tables in {tmp_path / 'scores'}, the page in {page}"]
+    written = {path.name for path in (tmp_path / "scores").iterdir()}
+    assert written == {"scores_test.csv", "scores_test.json", "scores_test.html", "scores_test_pictures"}
     scores = json_of(tmp_path / "scores" / "scores_test.json")
     assert (scores["bundle"], scores["manifest"], scores["split"]) == ("organs_mr_segmentation", "balls", "test")
     assert (scores["cases"], scores["device"], scores["precision"]) == (2, "cpu", "fp32")

@@ -45,7 +45,7 @@ def test_one_label_and_no_kind_make_one_group():
 
 def test_an_empty_table_has_no_metrics_and_no_mean():
     assert ScoreTable(()).metrics == ()
-    assert ScoreTable(()).to_csv() == "case,kind,label\n"
+    assert ScoreTable(()).to_csv() == "case,kind,label,refused\n"
     empty = mean_with_interval([], seed=0)
     assert math.isnan(empty.mean)
     assert (empty.counted, str(empty)) == (0, "–")
