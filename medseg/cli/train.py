@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from medseg.engines.plan import TrainSpec
+    from medseg.engines.trainer import Progress
 
 
 def train(
@@ -21,6 +22,7 @@ def train(
     plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of checkpoints and curve [OUTPUT.training].")] = None,
+    mlflow: Annotated[str, typer.Option(help="A folder or the URI of a server that MLflow logs to.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
@@ -36,6 +38,9 @@ def train(
     from medseg.bundle.pack import pack
     from medseg.cli import progress
     from medseg.cli.device import choose_device
+    from medseg.cli.evaluating import Settings
+    from medseg.cli.following import follow
+    from medseg.cli.training_page import write_training_page
     from medseg.data.dataset import load_samples
     from medseg.domain.errors import InputError, OutputError
     from medseg.engines.plan import class_names, default_plan, extents_mm, to_target
@@ -75,8 +80,16 @@ def train(
             file=sys.stderr,
             flush=True,
         )
-    with progress.training(spec.steps, class_names(described), quiet) as report:
-        trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)
+    with (
+        progress.training(spec.steps, class_names(described), quiet) as report,
+        follow(work, class_names(described), described.name, spec, mlflow) as followers,
+    ):
+
+        def tell(progress: Progress) -> None:
+            report(progress)
+            followers(progress)
+
+        trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, tell)
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")
     from medseg.reports.curve import write_curve
 
@@ -89,7 +102,13 @@ def train(
         f"{trained.best_step}, the best of {len(validation)} validation cases."
     )
     pack(described_bundle, trained.weights, output, new_card(described_bundle, parameters, story))
-    print(f"packed {output}; next: medseg evaluate {output} {manifest} --split test --card", file=sys.stderr)
+    settings = Settings(manifest, "validation", data=data, device=device, threads=threads, quiet=quiet)
+    means = write_training_page(output, work, settings, spec, trained, tuple(followers.watch.seconds))
+    followers.finish(work, means)
+    print(
+        f"packed {output}, the page in {work / 'report.html'}; next: medseg evaluate {output} {manifest} --split test --card",
+        file=sys.stderr,
+    )
 
 
 def _keep_plan(spec: TrainSpec, work: Path) -> None:

@@ -164,8 +164,8 @@ class ScoreTable:
         """
         fixed = ("case", "kind", "label")
         rows = tuple(
-            Row(*(row[key] for key in fixed), {k: _number(v) for k, v in row.items() if k not in fixed})
-            for row in plain["rows"]
+            Row(r["case"], r["kind"], r["label"], {k: _number(v) for k, v in r.items() if k not in fixed})
+            for r in plain["rows"]
         )
         refused = tuple(Refused(r["case"], r["kind"], r["reason"]) for r in plain.get("refused", ()))
         if len({(r.case, r.label) for r in rows}) < len(rows) or len({tuple(r.scores) for r in rows}) > 1:

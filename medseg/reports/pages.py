@@ -123,7 +123,7 @@ def _drawing(drawing: Drawing) -> str:
 
 
 def _tile(tile: Tile) -> str:
-    detail = f"<small>{escape(tile.detail)}</small>" if tile.detail else ""
+    detail = "".join(f"<small>{escape(line)}</small>" for line in tile.detail.splitlines())
     return f"<li><span>{escape(tile.name)}</span><strong>{escape(tile.value)}</strong>{detail}</li>"
 
 

@@ -46,7 +46,7 @@ def first_look(scores: Scores, heading: str, paragraphs: tuple[str, ...] = ()) -
         tiles.append(Tile("refused", str(len(table.refused)), "in no mean"))
     for metric in telling_metrics(table):
         summary = overall.summaries[metric]
-        tiles.append(Tile(named(metric, scores.distance_unit), _mean(summary), _range(summary)))
+        tiles.append(Tile(named(metric, scores.distance_unit), mean_of(summary), range_of(summary)))
     notice = ""
     if table.refused:
         whole = overall.cases + len(table.refused)
@@ -59,7 +59,7 @@ def score_table(scores: Scores) -> Section:
     table = scores.table
     heads = ("", "cases", *(named(metric, scores.distance_unit) for metric in table.metrics))
     rows = tuple(
-        (group.name, str(group.cases), *(f"{_mean(s)}\n{_range(s)}" for s in group.summaries.values()))
+        (group.name, str(group.cases), *(f"{mean_of(s)}\n{range_of(s)}" for s in group.summaries.values()))
         for group in table.groups
     )
     text = (
@@ -157,11 +157,13 @@ def _names_of_refused(table: ScoreTable) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more, all listed under Failures" if len(names) > 8 else "")
 
 
-def _mean(summary: Interval) -> str:
+def mean_of(summary: Interval) -> str:
+    """The mean, three decimals."""
     return f"{summary.mean:.3f}" if summary.counted else "–"
 
 
-def _range(summary: Interval) -> str:
+def range_of(summary: Interval) -> str:
+    """Its interval, and how many values are undefined."""
     doubt = f"{summary.undefined} undefined" if summary.undefined else ""
     return "\n".join(
         part for part in (f"{summary.low:.3f}–{summary.high:.3f}" if summary.counted else "", doubt) if part

@@ -17,7 +17,7 @@ p { max-width: 44rem; margin: .6rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .95rem; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { color: var(--faint); font-weight: 600; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
 td small { color: var(--faint); white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .tiles { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1rem 0; padding: 0; list-style: none; }
@@ -26,9 +26,10 @@ td small { color: var(--faint); white-space: nowrap; }
 .tiles strong { font-size: 1.5rem; line-height: 1.3; font-variant-numeric: tabular-nums; }
 .notice { border-left: 4px solid var(--warn); background: var(--box); padding: .6rem 1rem; border-radius: 0 6px 6px 0; }
 .figures { display: flex; flex-wrap: wrap; gap: 1.2rem 2rem; margin: 1rem 0; align-items: flex-start; }
-figure { margin: 0; max-width: 100%; }
+figure { margin: 0; max-width: 100%; min-width: min(20rem, 100%); }
 img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
-figcaption { color: var(--faint); font-size: .9rem; margin-top: .4rem; white-space: pre-line; }
+figcaption { color: var(--faint); font-size: .9rem; margin-top: .4rem; white-space: pre-line; overflow-wrap: anywhere;
+             contain: inline-size; }
 pre { background: var(--box); padding: .8rem 1rem; border-radius: 4px; overflow-x: auto; font-size: .9rem; }
 svg { max-width: 100%; height: auto; display: block; font: 13px system-ui, sans-serif; }
 svg text { fill: var(--ink); }

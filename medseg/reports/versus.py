@@ -51,7 +51,7 @@ def _differences(prediction: LabelMap, reference: LabelMap) -> LabelMap:
 
 def _picture(volume: Volume, prediction: LabelMap, reference: LabelMap, differ: LabelMap) -> Image.Image:
     across_mm, down_mm = volume.geometry.extent_mm
-    longest = min(max(volume.geometry.shape_ijk + (_SMALLEST,)), _LARGEST)
+    longest = min(max((*volume.geometry.shape_ijk, _SMALLEST)), _LARGEST)
     wide, high = (max(1, round(longest * edge / max(across_mm, down_mm))) for edge in (across_mm, down_mm))
     rgb = to_rgb(volume.voxels.swapaxes(-1, -2), window_of(volume.voxels, volume.modality))
     return _panel(rgb, prediction.voxels.T, reference.voxels.T, differ.voxels.T, (wide, high))
@@ -66,12 +66,12 @@ def _planes(volume: Volume, prediction: LabelMap, reference: LabelMap, differ: L
     pixels_per_mm = min(_PANEL / edges_mm[1], 1.5 * _PANEL / edges_mm[2])
     window, panels = window_of(both.image, volume.modality), []
     for view in VIEWS:
-        size = tuple(
+        wide, high = (
             max(1, round((box[axis][1] - box[axis][0]) * both.spacing_mm[axis] * pixels_per_mm))
             for axis in (view.across, view.down)
         )
-        planes = [cut(part.labels, view, at, box) for part in turned]
-        panel = _panel(to_rgb(cut(both.image, view, at, box), window), *planes, size)
+        predicted, true, where = (cut(part.labels, view, at, box) for part in turned)
+        panel = _panel(to_rgb(cut(both.image, view, at, box), window), predicted, true, where, (wide, high))
         write_letters(panel, view.edges)
         panels.append(panel)
     if volume.geometry.calibrated:
@@ -85,10 +85,10 @@ def _planes(volume: Volume, prediction: LabelMap, reference: LabelMap, differ: L
 
 
 def _panel(
-    rgb: NDArray[np.uint8], predicted: Labels, true: Labels, differ: NDArray[Any], size: tuple[int, ...]
+    rgb: NDArray[np.uint8], predicted: Labels, true: Labels, differ: NDArray[Any], size: tuple[int, int]
 ) -> Image.Image:
     """One plane: grey or colour, tints, outlines; all planes (rows, columns) cover the whole panel."""
-    fine = tuple(n * _FINER for n in size)
+    fine = (size[0] * _FINER, size[1] * _FINER)
     picture = Image.fromarray(rgb).resize(fine, Image.Resampling.BICUBIC)
     for only, colour in (
         ((differ > 0) & (true > 0) & (predicted == 0), REFERENCE),
@@ -103,7 +103,7 @@ def _panel(
         for halo, ink in ((2, (0, 0, 0)), (0, colour)):  # dark beside the line, for bright grounds
             for points in lines:
                 draw.line([(float(x), float(y)) for x, y in points], ink, round(_WIDE * _FINER) + halo, "curve")
-    return picture.resize((size[0], size[1]), Image.Resampling.BOX)
+    return picture.resize(size, Image.Resampling.BOX)
 
 
 def _outlines(labels: Labels, size: tuple[int, int]) -> Iterator[Points]:

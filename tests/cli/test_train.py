@@ -32,7 +32,8 @@ def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
     done = train(manifest, "-o", output, "--plan", plan)
     assert (done.code, done.out) == (0, ""), done.err
     assert "step 1/2" in done.err
-    assert f"packed {output}; next: medseg evaluate {output} {manifest}" in done.lines[-1]
+    page = work / "report.html"
+    assert f"packed {output}, the page in {page}; next: medseg evaluate {output} {manifest}" in done.lines[-1]
     files = {path.name for path in work.iterdir()}
     assert {"plan.json", "history.json", "curve.png", "step-00000002.pt", "step-00000002.sha256"} <= files
     assert json.loads((work / "plan.json").read_text()) == json.loads(plan.read_text())
