@@ -78,10 +78,9 @@ def follow(work: Path, names: tuple[str, ...], experiment: str, spec: TrainSpec,
 
 @contextmanager
 def _forgiven() -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
+    from medseg.domain.errors import ResourceError
 
     try:
         yield
-    except (MlflowException, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        print(f"medseg: MLflow did not take a report ({reason}); the training goes on", file=sys.stderr, flush=True)
+    except ResourceError as error:
+        print(f"medseg: {error}; the training goes on without", file=sys.stderr, flush=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,11 @@ class MlflowRun:
     """One run of a tracking server or folder; the client keeps no connection.
 
     logged: the step of the last validation that stands there already.
+    Its methods raise ResourceError where the server or folder cannot be used any more.
     """
 
     client: Any
+    target: str
     id: str
     names: tuple[str, ...]
     logged: int = 0
@@ -38,20 +41,20 @@ class MlflowRun:
         if progress.scores is None or progress.step <= self.logged:
             return
         scores = zip((f"score.{name}" for name in self.names), progress.scores, strict=True)
-        for name, number in (("loss", progress.loss), *scores):
-            self.client.log_metric(self.id, _plain(name), number, step=progress.step)
+        with _answering(self.target):
+            for name, number in (("loss", progress.loss), *scores):
+                self.client.log_metric(self.id, _plain(name), number, step=progress.step)
 
     def finish(self, metrics: Mapping[str, float], files: Sequence[Path], folders: Sequence[Path]) -> None:
-        """Final metrics and artifacts; the run is then over."""
-        for name, number in metrics.items():
-            self.client.log_metric(self.id, _plain(f"validation.{name}"), number)
-        for file in files:
-            if file.is_file():
+        """Final metrics and artifacts, those that are there; the run is then over."""
+        with _answering(self.target):
+            for name, number in metrics.items():
+                self.client.log_metric(self.id, _plain(f"validation.{name}"), number)
+            for file in (file for file in files if file.is_file()):
                 self.client.log_artifact(self.id, str(file))
-        for folder in folders:
-            if folder.is_dir():
+            for folder in (folder for folder in folders if folder.is_dir()):
                 self.client.log_artifacts(self.id, str(folder), folder.name)
-        self.client.set_terminated(self.id)
+            self.client.set_terminated(self.id)
 
 
 def start_run(
@@ -71,10 +74,9 @@ def start_run(
         target = str(Path(target).absolute())
     try:
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise UsageError("--mlflow: MLflow is not installed; pip install 'medseg[mlflow]'") from error
-    try:
+    with _answering(target):
         client = MlflowClient(tracking_uri=target)
         id = _known_run(work, target) or _new_run(client, experiment, work.name)
         run = client.get_run(id)
@@ -83,13 +85,19 @@ def start_run(
             if _plain(name) not in run.data.params:
                 client.log_param(id, _plain(name), told[:_LONGEST])
         logged = max((point.step for point in client.get_metric_history(id, "loss")), default=0)
+    write_text(work / "mlflow.json", json.dumps({"target": target, "run": id}, indent=1) + "\n")
+    return MlflowRun(client, target, id, tuple(names), logged)
+
+
+@contextmanager
+def _answering(target: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
     except (MlflowException, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ResourceError(
-            f"--mlflow {target}: cannot be used ({reason}); check it or leave the option out"
-        ) from error
-    write_text(work / "mlflow.json", json.dumps({"target": target, "run": id}, indent=1) + "\n")
-    return MlflowRun(client, id, tuple(names), logged)
+        raise ResourceError(f"--mlflow {target}: cannot be used ({reason}); check it or leave the option out") from error
 
 
 def _known_run(work: Path, target: str) -> str | None:

@@ -95,7 +95,8 @@ def worst_section(scores: Scores) -> Section:
         figures.append(Figure(source, caption, f"Outlines of prediction and reference on case {case}"))
     text = (
         f"Ranked by {scores.leading}, worst first. The reference is the solid blue line, the prediction the dashed "
-        "orange one; tinted is what was missed (blue) and what is wrong (orange). Volumes are cut through where they differ most."
+        "orange one; tinted is what was missed (blue) and what is wrong (orange). Volumes are cut through where they "
+        "differ most."
     )
     return Section("The worst cases", (text,) if figures else ("No case was scored.",), figures=tuple(figures))
 

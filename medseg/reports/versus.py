@@ -34,7 +34,8 @@ def draw_versus(volume: Volume, prediction: LabelMap, reference: LabelMap) -> Im
     """An RGB picture: the reference's outlines solid, the prediction's dashed, a legend below.
 
     Of a volume three planes through the voxel around which they differ most, cut to the neighbourhood of both masks;
-    a picture is shown whole. Tinted is what was missed and what is wrong. Every label and instance has an outline of its own.
+    a picture is shown whole. Tinted is what was missed and what is wrong. Every label and instance has an outline of
+    its own.
     Raises: GridError if the three do not lie on one grid.
     """
     if not all(volume.geometry.is_same_grid(mask.geometry) for mask in (prediction, reference)):
