@@ -25,6 +25,11 @@ class Gallery:
         self._kept.insert(place, (badness, case, draw()))
         del self._kept[self.count :]
 
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Whose pictures are kept, worst first."""
+        return tuple(case for _, case, _ in self._kept)
+
     def write(self, folder: Path) -> dict[str, str]:
         """The pictures as PNG files of the folder, those of an earlier run gone; case -> file name, worst first.
 

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medseg.metrics.ranking import badness, failing_rows, leading_metric, worst_cases
@@ -14,6 +14,7 @@ def table_of(values, metric="Dice"):
     return ScoreTable(tuple(Row(f"c{n}", "", "liver", {metric: value}) for n, value in enumerate(values)))
 
 
+@settings(deadline=None, max_examples=40)
 @given(SCORES)
 def test_the_worst_five_are_the_worst_five(values):
     worst = worst_cases(table_of(values), "Dice")
