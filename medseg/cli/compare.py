@@ -44,15 +44,18 @@ def compare(
     from medseg.metrics.paired import paired
     from medseg.reports.comparison import write_comparison
 
-    names = distinct(inputs if _are_scores(inputs) else inputs[:-1])
-    if len(names) < 2:
+    given = inputs if _are_scores(inputs) else inputs[:-1]
+    if len(given) < 2:
         raise UsageError("compare: give two bundles or more and then a manifest, or two scores_<split>.json or more")
     require_writable(output)
-    if _are_scores(inputs):
+    if given is inputs:
         scored = [_read_scores(Path(path)) for path in inputs]
+        bundles = [str(plain["bundle"]) for plain in scored]
+        names = tuple(bundles) if len(set(bundles)) == len(bundles) else distinct(inputs)
     else:
         settings = Settings(Path(inputs[-1]), split, tolerance, data, device, precision, threads, quiet)
-        scored = _score(inputs[:-1], names, output, settings)
+        names = distinct(given)
+        scored = _score(given, names, output, settings)
     _require_same_cases(inputs, scored)
     contenders = [_contender(name, plain) for name, plain in zip(names, scored, strict=True)]
     title = f"{' and '.join(names)} on {scored[0]['manifest']} ({scored[0]['split']})"
@@ -118,7 +121,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
 
     plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     try:
-        if not ScoreTable.from_dict(plain).rows or not isinstance(plain["manifest"] + plain["split"], str):
+        if not ScoreTable.from_dict(plain).rows or not isinstance(plain["bundle"] + plain["manifest"] + plain["split"], str):
             raise ValueError("no rows")
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InputError(f"{path}: is not what medseg evaluate writes ({error}); evaluate the bundle again") from error

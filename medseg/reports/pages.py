@@ -147,7 +147,8 @@ def _cell(text: str) -> str:
 
 
 def _is_number(text: str) -> bool:
-    words = text.partition("\n")[0].replace("−", "-").split()
+    text = text.partition("\n")[0]
+    words = text.replace("−", "-").split()
     try:
         float(words[0].rstrip("%").replace(",", "") if words else "nan")
     except ValueError:

@@ -91,7 +91,8 @@ def worst_section(scores: Scores) -> Section:
     figures = []
     for place, (case, source) in enumerate(scores.pictures.items(), start=1):
         rows = [row for row in scores.table.rows if row.case == case]
-        caption = "\n".join((f"{place}. {case}{_kind(rows[0])}", *(_in_words(row, scores) for row in rows)))
+        told = (f"{row.label}: {_in_words(row, scores)}" for row in rows)
+        caption = "\n".join((f"{place}. {case}{_kind(rows[0])}", *told))
         figures.append(Figure(source, caption, f"Outlines of prediction and reference on case {case}"))
     text = (
         f"Ranked by {scores.leading}, worst first. The reference is the solid blue line, the prediction the dashed "
@@ -114,7 +115,7 @@ def failure_section(scores: Scores) -> Section:
     if not rows:
         return Section("Failures", (f"None. {rule}.",))
     count = f"{len({row[0] for row in rows})} cases. {rule}, worst first."
-    return Section("Failures", (count,), Table(("case", "kind", "label", metric, "why"), tuple(rows)))
+    return Section("Failures", (count,), Table(("case", "kind", "label", metric or "score", "why"), tuple(rows)))
 
 
 def named(metric: str, distance_unit: str) -> str:
@@ -145,8 +146,7 @@ def is_share(metric: str) -> bool:
 
 def _in_words(row: Row, scores: Scores) -> str:
     known = telling_metrics(scores.table)
-    told = ", ".join(f"{named(metric, scores.distance_unit)} {value(row.scores[metric])}" for metric in known)
-    return f"{row.label}: {told}"
+    return ", ".join(f"{named(metric, scores.distance_unit)} {value(row.scores[metric])}" for metric in known)
 
 
 def _kind(row: Row) -> str:

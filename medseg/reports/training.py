@@ -58,8 +58,8 @@ def training_sections(
 ) -> tuple[Section, ...]:
     """scores: of the packed weights on the validation cases, the whole way of `segment`."""
     note = (
-        "The packed weights on the validation cases, each the whole way of `medseg segment`. These cases picked the "
-        "weights, so they flatter; the test cases are for `medseg evaluate`."
+        "The packed weights on the validation cases, each the whole way of medseg segment. These cases picked the "
+        "weights, so they flatter; the test cases are for medseg evaluate."
     )
     return (
         _first_look(course),

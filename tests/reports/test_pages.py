@@ -66,9 +66,9 @@ def test_columns_of_numbers_stand_to_the_right():
 
 
 def test_further_lines_of_a_cell_are_small_and_do_not_make_it_text():
-    page = Reader(page_html("t", [Section("s", table=Table(("", ""), (("a", "0.5\n0.4–0.6"),)))]))
-    assert page.all("small") == ["0.4–0.6"]
-    assert [held.get("class") for held in page.attributes("td")] == [None, "number"]
+    page = Reader(page_html("t", [Section("s", table=Table(("", ""), (("a", "0.5\n0.4–0.6"), ("b", "–\n3 odd"))))]))
+    assert page.all("small") == ["0.4–0.6", "3 odd"]
+    assert [held.get("class") for held in page.attributes("td")] == [None, "number"] * 2
     assert page.all("th") == []
 
 
