@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from medseg.cli.evaluating import Settings
     from medseg.reports.comparison import Contender
 
 
@@ -41,6 +42,7 @@ def compare(
     from medseg.cli.evaluating import Settings
     from medseg.domain.errors import PartialBatchError, UsageError
     from medseg.io.files import require_writable, write_text
+    from medseg.io.manifest import read_manifest
     from medseg.metrics.paired import paired
     from medseg.reports.comparison import write_comparison
 
@@ -53,7 +55,9 @@ def compare(
         bundles = [str(plain["bundle"]) for plain in scored]
         names = tuple(bundles) if len(set(bundles)) == len(bundles) else distinct(inputs)
     else:
-        settings = Settings(Path(inputs[-1]), split, tolerance, data, device, precision, threads, quiet)
+        manifest = Path(inputs[-1])
+        described = read_manifest(manifest)
+        settings = Settings(manifest, described, split, tolerance, data, device, precision, threads, quiet)
         names = distinct(given)
         scored = _score(given, names, output, settings)
     _require_same_cases(inputs, scored)
@@ -121,14 +125,16 @@ def _read_scores(path: Path) -> dict[str, Any]:
 
     plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     try:
-        if not ScoreTable.from_dict(plain).rows or not isinstance(plain["bundle"] + plain["manifest"] + plain["split"], str):
+        if not ScoreTable.from_dict(plain).rows or not isinstance(
+            plain["bundle"] + plain["manifest"] + plain["split"], str
+        ):
             raise ValueError("no rows")
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise InputError(f"{path}: is not what medseg evaluate writes ({error}); evaluate the bundle again") from error
     return plain
 
 
-def _score(bundles: list[str], names: tuple[str, ...], output: Path, settings: Any) -> list[dict[str, Any]]:
+def _score(bundles: list[str], names: tuple[str, ...], output: Path, settings: Settings) -> list[dict[str, Any]]:
     """Evaluate one after the other; the tables and pages of each go into a folder of its name."""
     import json
 

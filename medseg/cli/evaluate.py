@@ -43,11 +43,12 @@ def evaluate(
     from medseg.cli.score_page import write_score_page
     from medseg.domain.errors import PartialBatchError, UsageError
     from medseg.io.files import require_writable, write_text
+    from medseg.io.manifest import read_manifest
 
     if card and split != "test":
         raise UsageError(f"--card: a card tells scores of the test cases, not of --split {split}")
-    settings = Settings(manifest, split, tolerance, data, device, precision, threads, quiet)
     stored = find_bundle(bundle)
+    settings = Settings(manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet)
     cases = settings.cases_for(stored)
     folder = output or stored.folder / "docs"
     pages = report or output or stored.folder.with_name(stored.folder.name + ".evaluation")

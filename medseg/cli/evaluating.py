@@ -19,22 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one evaluation, as the command line gave them."""
+    """Of one evaluation, as the command line gave them; `described` is what the manifest holds."""
 
     manifest: Path
-    split: str = "test"
-    tolerance: float = 1.0
-    data: Path | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int | None = None
-    quiet: bool = False
-
-    def described(self) -> Manifest:
-        """The manifest's content."""
-        from medseg.io.manifest import read_manifest
-
-        return read_manifest(self.manifest)
+    described: Manifest
+    split: str
+    tolerance: float
+    data: Path | None
+    device: str
+    precision: str
+    threads: int | None
+    quiet: bool
 
     def cases_for(self, stored: StoredBundle) -> tuple[Case, ...]:
         """The cases of the split.
@@ -46,11 +41,10 @@ class Settings:
 
         if self.split not in SPLITS:
             raise UsageError(f"--split {self.split}: give {', '.join(SPLITS)}")
-        described = self.described()
-        cases = tuple(case for case in described.cases if case.split == self.split)
+        cases = tuple(case for case in self.described.cases if case.split == self.split)
         if not cases:
             raise InputError(f"{self.manifest}: has no {self.split} cases")
-        if described.labels != stored.bundle.labels:
+        if self.described.labels != stored.bundle.labels:
             raise InputError(
                 f"{self.manifest}: its label table is not that of bundle {stored.bundle.name}; compare both"
             )
@@ -99,7 +93,7 @@ def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Set
     from medseg.reports.gallery import Gallery
     from medseg.reports.versus import draw_versus
 
-    described = settings.described()
+    described = settings.described
     root = data_root(described, settings.manifest, settings.data)
     chosen: torch.device = choose_device(settings.device, settings.threads)
     model = load_model(stored, chosen, choose_precision(settings.precision, chosen))

@@ -97,7 +97,9 @@ def _answering(target: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ResourceError(f"--mlflow {target}: cannot be used ({reason}); check it or leave the option out") from error
+        raise ResourceError(
+            f"--mlflow {target}: cannot be used ({reason}); check it or leave the option out"
+        ) from error
 
 
 def _known_run(work: Path, target: str) -> str | None:

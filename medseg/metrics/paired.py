@@ -25,7 +25,7 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """ "better" or "worse" where the interval leaves 0 out, "same" where every case is, else "not told apart"."""
+        """Where the interval leaves 0 out "better" or "worse"; "same" where every case is; else "not told apart"."""
         found = self.interval
         if found.counted and not any(value for value in self.cases.values() if math.isfinite(value)):
             return "same"

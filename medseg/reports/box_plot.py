@@ -17,11 +17,16 @@ _MOST_DOTS = 400
 
 @dataclass(frozen=True)
 class BoxRow:
-    """A name and one value a case; what is not finite is counted beside the row. series: its colour, 0 ..."""
+    """A name and one value a case; what is not finite is counted below the name.
+
+    series: its colour, 0 ...
+    detail: small print before the count, as the name of a bundle.
+    """
 
     name: str
     values: tuple[float, ...]
     series: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ def draw_boxes(title: str, rows: Sequence[BoxRow], unit: str = "", share: bool =
     for tick in scale.ticks:
         parts.append(line(scale(tick), _TOP, scale(tick), height - _BOTTOM, "grid"))
         parts.append(word(scale(tick), height - 10, told(tick), "middle", "faint"))
+    if scale.low < 0 <= scale.high:
+        parts.append(line(scale(0), _TOP, scale(0), height - _BOTTOM, "mark"))
     for n, row in enumerate(rows):
         parts += _row(row, scale, _TOP + _ROW * n + _ROW / 2)
     return Drawing(svg(_WIDTH, height, _in_words(title, rows), parts))
@@ -72,9 +79,9 @@ def _row(row: BoxRow, scale: Scale, y: float) -> list[str]:
     finite = [value for value in row.values if math.isfinite(value)]
     undefined = len(row.values) - len(finite)
     count = f"{len(finite)} cases" + (f", {undefined} undefined" if undefined else "")
-    name = shortened(row.name, 24)
-    parts = ["<g>", f"<title>{escape(f'{row.name}: {count}')}</title>", word(0, y - 1, name)]
-    parts.append(word(0, y + 13, count, kind="small"))
+    small = f"{shortened(row.detail, 15)}, {count}" if row.detail else count
+    parts = ["<g>", f"<title>{escape(f'{row.name} {row.detail}: {count}')}</title>"]
+    parts += [word(0, y - 1, shortened(row.name, 24)), word(0, y + 13, small, kind="small")]
     if finite:
         box, high = box_of(finite), _ROW * 0.28
         for n, value in enumerate(finite if len(finite) <= _MOST_DOTS else finite[:: len(finite) // _MOST_DOTS + 1]):
@@ -101,5 +108,5 @@ def _in_words(title: str, rows: Sequence[BoxRow]) -> str:
         if finite:
             box = box_of(finite)
             where = f"median {box.median:.3f}, half of the cases from {box.first:.3f} to {box.third:.3f}"
-        told_rows.append(f"{row.name} {where}")
+        told_rows.append(f"{row.name}{f' {row.detail}' if row.detail else ''} {where}")
     return f"Box plot of {title}: " + "; ".join(told_rows)

@@ -86,14 +86,13 @@ def _differences(first: Contender, against: Sequence[tuple[Contender, Sequence[P
     heads = ("", "bundle", "pairs", *(named(metric, unit) for metric in metrics))
     drawings = [
         draw_boxes(
-            f"{metric}, less that of {first.name}",
+            f"{named(metric, unit)} less that of {first.name}",
             [
-                BoxRow(one.part if len(against) == 1 else f"{other.name}: {one.part}", tuple(one.cases.values()), n + 1)
+                BoxRow(one.part, tuple(one.cases.values()), n + 1, other.name)
                 for n, (other, found) in enumerate(against)
                 for one in found
                 if one.metric == metric
             ],
-            unit_of(metric, unit),
             share=False,
         )
         for metric in telling_metrics(first.table)
@@ -129,11 +128,7 @@ def _box_plots(contenders: Sequence[Contender], unit: str) -> Section:
     drawings = []
     for metric in telling_metrics(contenders[0].table):
         rows = [
-            BoxRow(
-                contender.name if part == "all" else f"{part}: {contender.name}",
-                tuple(case_means(held[part], metric).values()),
-                n,
-            )
+            BoxRow(part, tuple(case_means(held[part], metric).values()), n, contender.name)
             for part in parts
             for n, contender in enumerate(contenders)
             for held in [dict(contender.table.parts)]

@@ -22,6 +22,7 @@ class Course:
     class_names: of the scores.
     score:       what they are: "dice" or "iou".
     best_step:   whose weights were packed, and their mean score.
+    keep:        why theirs: they were the "best" of the validation cases, or the "last".
     rates:       (step, learning rate) by rising step.
     seconds:     of steps, validations left out; empty where nobody looked at the clock.
     """
@@ -31,6 +32,7 @@ class Course:
     score: str
     best_step: int
     best_score: float
+    keep: str = "best"
     rates: tuple[tuple[float, float], ...] = ()
     seconds: tuple[float, ...] = ()
 
@@ -57,9 +59,11 @@ def training_sections(
     course: Course, planned: Planned, scores: Scores, facts: Mapping[str, str]
 ) -> tuple[Section, ...]:
     """scores: of the packed weights on the validation cases, the whole way of `segment`."""
-    note = (
-        "The packed weights on the validation cases, each the whole way of medseg segment. These cases picked the "
-        "weights, so they flatter; the test cases are for medseg evaluate."
+    note = "The packed weights on the validation cases, each the whole way of medseg segment. "
+    note += (
+        "These cases picked the weights, so they flatter; the test cases are for medseg evaluate."
+        if course.keep == "best"
+        else "The weights are the last ones: these cases picked nothing."
     )
     return (
         _first_look(course),
@@ -77,7 +81,7 @@ def training_sections(
 def _first_look(course: Course) -> Section:
     last = course.history[-1]["step"] if course.history else 0
     tiles = [
-        Tile(f"best mean {course.score}", f"{course.best_score:.3f}", f"at step {course.best_step}"),
+        Tile(f"{course.keep} mean {course.score}", f"{course.best_score:.3f}", f"at step {course.best_step}"),
         Tile("steps", str(last), f"{len(course.history)} validations"),
     ]
     if course.seconds:

@@ -50,9 +50,8 @@ def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
 
 def test_the_page_of_a_training_and_its_logs(manifest, plan, tmp_path):
     work = tmp_path / "b.training"
-    work.mkdir()
-    (work / "fingerprint.json").write_text('{"reasons": {"batch": "as much as fits"}}')
-    assert train(manifest, "-o", tmp_path / "b", "--plan", plan, "-q").code == 0
+    settings = ("--set", "steps=2", "--set", "network.widths=[4,8]", "--set", "batch.count=1")
+    assert train(manifest, "-o", tmp_path / "b", "-q", *settings).code == 0
     page = Reader((work / "report.html").read_text())
     for source in (held["src"] for held in page.attributes("img")):
         assert (work / source).is_file()
@@ -60,7 +59,11 @@ def test_the_page_of_a_training_and_its_logs(manifest, plan, tmp_path):
     told = [held["aria-label"] for held in page.attributes("svg")]
     assert told[0].startswith("Curves of loss")
     assert told[1].startswith("Curves of validation dice by class: liver from")
-    assert "as much as fits" in page.all("td")
+    reasons = json.loads((work / "fingerprint.json").read_text())["reasons"]
+    cells = page.all("td")
+    assert reasons["batch.size"] in cells
+    assert cells[cells.index("batch.count") + 2] == "set on the command line"
+    assert reasons["batch.count"] not in cells
     assert "time per step" in page.all("span")
     scores = json.loads((work / "scores_validation.json").read_text())
     assert {row["case"] for row in scores["rows"]} == {"case2"}

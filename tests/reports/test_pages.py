@@ -21,7 +21,18 @@ def a_page(text=NASTY):
 
 def test_all_words_come_through_as_text():
     page = Reader(a_page())
-    for tag, count in {"title": 1, "h1": 1, "h2": 1, "p": 2, "th": 1, "td": 1, "figcaption": 1, "code": 1, "span": 1, "strong": 1}.items():
+    for tag, count in {
+        "title": 1,
+        "h1": 1,
+        "h2": 1,
+        "p": 2,
+        "th": 1,
+        "td": 1,
+        "figcaption": 1,
+        "code": 1,
+        "span": 1,
+        "strong": 1,
+    }.items():
         assert page.all(tag).count(NASTY) == count
     assert [held["alt"] for held in page.attributes("img")] == [NASTY, NASTY]
 

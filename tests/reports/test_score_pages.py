@@ -32,6 +32,7 @@ COURSE = Course(
     "dice",
     10,
     0.7,
+    "best",
     ((1, 0.1), (10, 0.01)),
     (0.2, 0.3, 0.4),
 )
@@ -113,9 +114,17 @@ def test_the_course_of_a_training_is_drawn_and_told():
     page = training()
     told = [held["aria-label"] for held in page.attributes("svg")][:3]
     assert told[0] == "Curves of loss: loss from 0.7 to 0.4 at step 10"
-    assert told[1] == "Curves of validation dice by class: liver from 0.1 to 0.8 at step 10; tumour from 0.6 to 0.6 at step 10"
+    assert (
+        told[1]
+        == "Curves of validation dice by class: liver from 0.1 to 0.8 at step 10; tumour from 0.6 to 0.6 at step 10"
+    )
     assert told[2].startswith("Curves of learning rate")
     assert {"0.700", "10", "0.300 s"} <= set(page.all("strong"))
+
+
+def test_validation_cases_that_picked_the_weights_are_called_so():
+    assert any("so they flatter" in text for text in training().all("p"))
+    assert any("picked nothing" in text for text in training(replace(COURSE, keep="last")).all("p"))
 
 
 def test_without_a_clock_no_time_is_told():
