@@ -122,6 +122,16 @@ def explained(suggestion: Suggestion) -> list[str]:
     return lines
 
 
+def reasons_of(suggestion: Suggestion, spec: TrainSpec) -> dict[str, str]:
+    """The reasons of a plan that was suggested; what was then changed says so."""
+    from medseg.domain.spec import to_plain
+    from medseg.reports.training import flat
+
+    before, after = flat(to_plain(suggestion.spec)), flat(to_plain(spec))
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return suggestion.reasons | dict.fromkeys(changed, "set on the command line")
+
+
 def _memory_bytes() -> int:
     import os
 

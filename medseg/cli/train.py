@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+if TYPE_CHECKING:
+    from medseg.engines.trainer import Progress
 
 
 def train(
@@ -22,6 +25,7 @@ def train(
     fold: Annotated[str | None, typer.Option(help="K/N: hold out fold K of N, train on all others.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of checkpoints and curve [OUTPUT.training].")] = None,
+    mlflow: Annotated[str, typer.Option(help="A folder or the URI of a server that MLflow logs to.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
@@ -38,6 +42,9 @@ def train(
     from medseg.bundle.pack import pack
     from medseg.cli import planning, progress
     from medseg.cli.device import choose_device
+    from medseg.cli.evaluating import Settings
+    from medseg.cli.following import follow
+    from medseg.cli.training_page import TrainingPage
     from medseg.data.dataset import load_samples
     from medseg.domain.errors import InputError, OutputError, UsageError
     from medseg.domain.manifest import held_out, parse_fold
@@ -89,8 +96,16 @@ def train(
             file=sys.stderr,
             flush=True,
         )
-    with progress.training(spec.steps, class_names(described), quiet) as report:
-        trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)
+    with (
+        progress.training(spec.steps, class_names(described), quiet) as report,
+        follow(work, class_names(described), described.name, spec, mlflow) as followers,
+    ):
+
+        def tell(progress: Progress) -> None:
+            report(progress)
+            followers(progress)
+
+        trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, tell)
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")
     from medseg.reports.curve import write_curve
 
@@ -103,4 +118,9 @@ def train(
         f"{trained.best_step}, the best of {len(validation)} validation cases."
     )
     pack(described_bundle, trained.weights, output, new_card(described_bundle, parameters, story))
-    print(f"packed {output}; next: medseg evaluate {output} {manifest} --split test --card", file=sys.stderr)
+    validation_settings = Settings(manifest, described, "validation", 1.0, data, device, "auto", threads, quiet)
+    reasons = planning.reasons_of(suggestion, spec) if suggestion else {}
+    page = TrainingPage(output, work, validation_settings, spec, reasons)
+    followers.finish(work, page.write(trained, tuple(followers.watch.seconds)))
+    told = f"packed {output}, the page in {work / 'report.html'}"
+    print(f"{told}; next: medseg evaluate {output} {manifest} --split test --card", file=sys.stderr)
