@@ -4,7 +4,8 @@ import pytest
 import torch
 from monai.losses import DiceCELoss, DiceLoss
 
-from medseg.losses import LossSpec, SigmoidDiceCE, SoftmaxDiceCE, build_loss, deep_supervision, soft_dice
+from medseg.domain.errors import UsageError
+from medseg.losses import LossSpec, SigmoidDiceCE, SoftmaxDiceCE, build_loss, over_heads, soft_dice
 
 
 def logits_of(probabilities):
@@ -107,12 +108,13 @@ def test_half_precision_logits_are_computed_in_float32():
     assert loss.item() == SoftmaxDiceCE()(logits.bfloat16().float(), target).item()
 
 
-def test_deep_supervision_is_the_mean_of_the_heads():
-    logits, target = random_case(3, 2)
-    loss = SoftmaxDiceCE()
-    expected = (loss(logits, target) + loss(-logits, target)) / 2
-    assert deep_supervision(loss, [logits, -logits], target).item() == pytest.approx(expected.item())
-    assert deep_supervision(loss, [logits], target).item() == loss(logits, target).item()
+def test_heads_count_the_same_or_by_their_weights():
+    losses = torch.tensor([0.2, 0.6, 1.0])
+    assert over_heads(losses, None).item() == pytest.approx(0.6)
+    assert over_heads(losses, (0.0, 1.0, 3.0)).item() == pytest.approx((0.6 + 3 * 1.0) / 4)
+    assert over_heads(losses[:1], None).item() == losses[0].item()
+    with pytest.raises(UsageError, match="head_weights: 2 for a network of 3 heads"):
+        over_heads(losses, (1.0, 1.0))
 
 
 # Another implementation

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import torch
+
     from medseg.engines.plan import TrainSpec
 
 
@@ -30,6 +32,30 @@ def train(
     from medseg.cli.memory import keep_freed_memory
 
     keep_freed_memory()
+    from medseg.cli.device import choose_device
+    from medseg.cli.torchrun import is_first_process, own_device
+    from medseg.engines.distributed import processes
+
+    chosen, backend = own_device(choose_device(device, threads))
+    quiet = quiet or not is_first_process()
+    with processes(backend):
+        _train(manifest, output, network, steps, seed, plan, fold, data, work, chosen, quiet)
+
+
+def _train(
+    manifest: Path,
+    output: Path,
+    network: str,
+    steps: int | None,
+    seed: int,
+    plan: Path | None,
+    fold: str | None,
+    data: Path | None,
+    work: Path | None,
+    chosen: torch.device,
+    quiet: bool,
+) -> None:
+    """As one of the processes of the training, of which the first alone writes and speaks."""
     import json
     from dataclasses import replace
 
@@ -37,40 +63,40 @@ def train(
     from medseg.bundle.describe import describe
     from medseg.bundle.pack import pack
     from medseg.cli import progress
-    from medseg.cli.device import choose_device
     from medseg.data.dataset import load_samples
     from medseg.domain.errors import InputError, OutputError
     from medseg.domain.manifest import held_out, parse_fold
+    from medseg.engines.distributed import agreed, from_first, rank
     from medseg.engines.plan import class_names, default_plan, extents_mm, to_target
     from medseg.engines.trainer import fit
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import data_root, read_manifest
     from medseg.io.manifest_build import sha256_of
 
-    chosen = choose_device(device, threads)
-    described = read_manifest(manifest)
-    root = data_root(described, manifest, data)
     work = work or output.with_name(output.name + ".training")
-    if output.exists():
-        raise OutputError(f"{output}: exists already; choose another folder or delete it")
-    require_writable(work)
-    require_writable(output.parent)
-    spec = default_plan(described, network, steps, seed)
-    if plan is not None:
-        spec = _read_plan(plan)
-    if fold is not None:
-        spec = replace(spec, fold=parse_fold(fold), keep="last")  # so that the fold held out has picked nothing
-    if spec.fold is not None:
-        described = held_out(described, spec.fold)
-    describe(output.name, described, spec, None)  # what could not be packed is refused before the work
-    parts = described.part("train"), described.part("validation")
-    if not all(parts):
-        raise InputError(
-            f"{manifest}: has {len(parts[0])} cases to train and {len(parts[1])} to validate on, and needs both; "
-            "build it with --split GROUP=validation"
-        )
-    _keep_plan(spec, work)
-    with progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
+    with agreed():
+        described = read_manifest(manifest)
+        root = data_root(described, manifest, data)
+        if output.exists():
+            raise OutputError(f"{output}: exists already; choose another folder or delete it")
+        require_writable(work)
+        require_writable(output.parent)
+        spec = default_plan(described, network, steps, seed)
+        if plan is not None:
+            spec = _read_plan(plan)
+        if fold is not None:
+            spec = replace(spec, fold=parse_fold(fold), keep="last")  # so that the fold held out has picked nothing
+        if spec.fold is not None:
+            described = held_out(described, spec.fold)
+        describe(output.name, described, spec, None)  # what could not be packed is refused before the work
+        parts = described.part("train"), described.part("validation")
+        if not all(parts):
+            raise InputError(
+                f"{manifest}: has {len(parts[0])} cases to train and {len(parts[1])} to validate on, and needs both; "
+                "build it with --split GROUP=validation"
+            )
+    from_first(lambda: _keep_plan(spec, work))
+    with agreed(), progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
         training, validation = (
             load_samples(described, cases, root, spec.preprocess, to_target(described), lambda: advance(1))
             for cases in parts
@@ -84,6 +110,8 @@ def train(
         )
     with progress.training(spec.steps, class_names(described), quiet) as report:
         trained = fit(spec, training, validation, work, sha256_of(manifest), chosen, report)
+    if rank() > 0:
+        return
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")
     from medseg.reports.curve import write_curve
 
@@ -107,10 +135,10 @@ def _keep_plan(spec: TrainSpec, work: Path) -> None:
     from medseg.domain.spec import to_plain
     from medseg.io.files import write_text
 
-    path, text = work / "plan.json", json.dumps(to_plain(spec), indent=1) + "\n"
-    if any(work.glob("step-*.pt")) and path.exists() and path.read_bytes() != text.encode():
+    path = work / "plan.json"
+    if any(work.glob("step-*.pt")) and path.exists() and _read_plan(path) != spec:
         raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
-    write_text(path, text)
+    write_text(path, json.dumps(to_plain(spec), indent=1) + "\n")
 
 
 def _read_plan(path: Path) -> TrainSpec:
