@@ -62,8 +62,9 @@ def test_the_shares_of_a_batch_are_its_parts(shape, shares):
     for step in (1, 2):
         parts = [draws(step, (k, shares)) for k in range(shares)]
         assert {len(part[0]) for part in parts} <= {5 // shares, 5 // shares + 1}
-        for whole, part in zip(draws(step), zip(*parts, strict=True), strict=True):
-            assert torch.equal(whole, torch.cat(part))
+        images, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+        assert torch.allclose(draws(step)[0], images, atol=1e-6)  # vectors end elsewhere, and round there
+        assert torch.equal(draws(step)[1], targets)
 
 
 @settings(max_examples=40, deadline=None)
