@@ -13,6 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "domain.box": ("Box",),
     "domain.errors": ("BundleError", "InputError", "MedsegError", "OutputError", "ResourceError", "UsageError"),
     "domain.geometry": ("Geometry",),
     "domain.labels": ("Label", "LabelMap", "LabelTable"),
@@ -27,7 +28,6 @@ _HOMES = {
     "windows": ("WindowSpec", "stream"),
     "engines.plan": ("TrainSpec", "default_plan"),
     "bundle.store": ("find_bundle",),
-    "inference.region": ("Box",),
     "inference.segment": ("load_model", "segment"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -193,12 +193,18 @@ def metadata(bundle: Bundle, scores: dict[str, float], changes: dict[str, str]) 
         "intended_use": "Research only; not a medical device and not for diagnosis",
         "references": [],
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": prediction}},
-        "medseg": {
-            "name": bundle.name,
-            "modality": bundle.modality,
-            "data_licence": bundle.data_licence,
-            "labels": to_plain(bundle.labels),
-            "weights_sha256": bundle.weights_sha256,
-            **({"field_of_view": to_plain(bundle.field_of_view)} if bundle.field_of_view else {}),
-        },
+        "medseg": own_metadata(bundle),
+    }
+
+
+def own_metadata(bundle: Bundle) -> dict[str, Any]:
+    """What stands under "medseg" in metadata.json."""
+    return {
+        "name": bundle.name,
+        "modality": bundle.modality,
+        "data_licence": bundle.data_licence,
+        "labels": to_plain(bundle.labels),
+        "weights_sha256": bundle.weights_sha256,
+        **({"field_of_view": to_plain(bundle.field_of_view)} if bundle.field_of_view else {}),
+        **({"localiser": to_plain(bundle.localiser)} if bundle.localiser else {}),
     }

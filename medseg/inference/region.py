@@ -1,28 +1,19 @@
-"""A box in patient space, and the part of an image that lies in it."""
+"""The part of an image that lies in a box in patient space."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, UsageError
+from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.volume import Volume
 
 
-@dataclass(frozen=True)
-class Box:
-    """Centre and edge lengths in mm; right, anterior and superior are positive."""
-
-    centre_ras_mm: tuple[float, float, float]
-    size_mm: tuple[float, float, float]
-
-    def __str__(self) -> str:
-        return ",".join(f"{v:g}" for v in (*self.centre_ras_mm, *self.size_mm))
-
-
-def parse_box(text: str) -> Box:
+def parse_box(text: str, option: str = "--roi") -> Box:
     """Text of the form "x,y,z,dx,dy,dz" in mm as a box.
 
     >>> parse_box("27,-21,-12,35,56,44").size_mm
@@ -35,9 +26,17 @@ def parse_box(text: str) -> Box:
     except ValueError:
         numbers = []
     if len(numbers) != 6 or not np.isfinite(numbers).all() or min(numbers[3:]) <= 0:
-        raise UsageError(f"--roi {text!r}: give the centre and the size as x,y,z,dx,dy,dz in mm (right, anterior, up)")
+        raise UsageError(
+            f"{option} {text!r}: give the centre and the size as x,y,z,dx,dy,dz in mm (right, anterior, up)"
+        )
     x, y, z, dx, dy, dz = numbers
     return Box((x, y, z), (dx, dy, dz))
+
+
+def box_fits(box: Box, geometry: Geometry) -> bool:
+    """Whether the box lies in the image, but for half a voxel."""
+    low, high = _span(box, geometry)
+    return bool((low >= -1.0).all() and (high <= np.array(geometry.shape_ijk)).all())
 
 
 def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int, ...]]:
@@ -46,16 +45,14 @@ def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int,
     Raises: FieldOfViewError if the box reaches out of the image by more than half a voxel, or lies between voxels.
     """
     geometry = volume.geometry
-    signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
-    corners = geometry.ras_mm_to_ijk(np.array(box.centre_ras_mm) + signs * np.array(box.size_mm))
-    low, high = corners.min(0)[: geometry.spatial_dims], corners.max(0)[: geometry.spatial_dims]
     last = np.array(geometry.shape_ijk) - 1
-    if (low < -1.0).any() or (high > last + 1.0).any():
+    if not box_fits(box, geometry):
         edges = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(0, n) for n in last]))))
         raise FieldOfViewError(
             f"{name}: the box {box} reaches out of the image, which spans "
             f"{np.round(edges.min(0), 1).tolist()} to {np.round(edges.max(0), 1).tolist()} mm; move or shrink it"
         )
+    low, high = _span(box, geometry)
     start = np.ceil(low - 1e-6).astype(int).clip(0)
     stop = np.floor(high + 1e-6).astype(int).clip(max=last) + 1
     if (start >= stop).any():
@@ -64,3 +61,10 @@ def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int,
     part = volume.voxels[(slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))]
     cropped = replace(volume, voxels=part, geometry=geometry.crop(start.tolist(), part.shape[1:]))
     return cropped, tuple(int(s) for s in start)
+
+
+def _span(box: Box, geometry: Geometry) -> tuple[Float64Array, Float64Array]:
+    """The lowest and highest voxel indices that the box reaches, as fractions."""
+    signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
+    corners = geometry.ras_mm_to_ijk(np.array(box.centre_ras_mm) + signs * np.array(box.size_mm))
+    return corners.min(0)[: geometry.spatial_dims], corners.max(0)[: geometry.spatial_dims]

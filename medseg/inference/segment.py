@@ -15,16 +15,19 @@ from medseg import __version__
 from medseg.backends.eager import eager
 from medseg.backends.precision import Precision
 from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.template import load_template
 from medseg.bundle.weights import load_network
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
+from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, InputError, MedsegError
-from medseg.domain.geometry import Geometry
+from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Report
 from medseg.domain.volume import Volume
+from medseg.inference.localise import locate
 from medseg.inference.measure import measure
-from medseg.inference.region import Box, crop_to_box
+from medseg.inference.region import crop_to_box
 from medseg.inference.resample import labels_on_source
 from medseg.io.images import require_contrast
 from medseg.postprocess.components import remove_islands
@@ -40,13 +43,14 @@ class NotFiniteError(MedsegError):
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32."""
+    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32, the localiser's template."""
 
     bundle: Bundle
     network: Network
     exact: Network
     device: torch.device
     precision: Precision
+    template: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ class Segmentation:
 
 def load_model(stored: StoredBundle, device: torch.device, precision: Precision) -> Model:
     """The bundle's network on the device; loaded once for many cases."""
-    network = load_network(stored)
-    return Model(stored.bundle, eager(network, device, precision), eager(network, device, "fp32"), device, precision)
+    network, template = load_network(stored), load_template(stored)
+    quick, exact = eager(network, device, precision), eager(network, device, "fp32")
+    return Model(stored.bundle, quick, exact, device, precision, template)
 
 
 def segment(
@@ -72,11 +77,22 @@ def segment(
 ) -> Segmentation:
     """The mask of a volume on its own grid; with boxes, only they are segmented and the rest is background.
 
+    Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, the
+    boxes are its regions.
     name: how messages call the image.
     Raises: InputError and its kinds where the image does not suit the bundle.
     """
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
+    settings: dict[str, Any] = {"roi": [str(box) for box in boxes]}
+    regions: list[str | None] = [str(box) for box in boxes] or [None]
+    seconds: dict[str, float] = {}
+    if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
+        located = locate(volume, bundle.localiser, model.template, name)
+        boxes, regions = list(located.boxes.values()), list(located.boxes)
+        settings["located"] = {region: str(box) for region, box in located.boxes.items()}
+        settings["correlation"] = round(located.fit.correlation, 3)
+        seconds["localise"] = round(time.perf_counter() - started, 3)
     parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
     for part, _ in parts:
         require_field_of_view(part, bundle, name, boxed=bool(boxes))
@@ -87,7 +103,6 @@ def segment(
     measures: list[Measure] = []
     notes = list(volume.notes)
     windows = 0
-    regions: list[str | None] = [str(box) for box in boxes] or [None]
     for (part, start), region in zip(parts, regions, strict=True):
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
@@ -110,10 +125,10 @@ def segment(
         device=str(model.device),
         precision=model.precision,
         windows=windows,
-        seconds={"segment": round(time.perf_counter() - started, 3)},
+        seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
         measures=tuple(measures),
         notes=tuple(notes),
-        settings={"roi": [str(box) for box in boxes]},
+        settings=settings,
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
@@ -123,8 +138,12 @@ def expected_windows(volume: Volume, bundle: Bundle) -> int:
     if volume.geometry.spatial_dims != bundle.network.spatial_dims:
         return 1  # `segment` will refuse it
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
-    shape = [max(round(e / s), 1) for e, s in zip(volume.geometry.extent_mm, spacing, strict=True)]
-    return window_count(shape, bundle.window)
+    if is_to_be_localised(volume, bundle) and bundle.localiser:
+        extents: list[tuple[float, ...]] = [region.box.size_mm for region in bundle.localiser.regions]
+    else:
+        extents = [volume.geometry.extent_mm]
+    shapes = [[max(round(e / s), 1) for e, s in zip(extent, spacing, strict=True)] for extent in extents]
+    return sum(window_count(shape, bundle.window) for shape in shapes)
 
 
 def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
@@ -148,8 +167,7 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
     """Raises: FieldOfViewError where the bundle declares a size of image and this one has another."""
     if bundle.field_of_view is None:
         return
-    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
-    extent = directions @ np.array(volume.geometry.extent_mm)  # of the box around the image, along R, A, S
+    extent = _extent_ras_mm(volume)
     low, high = np.array(bundle.field_of_view.smallest_mm), np.array(bundle.field_of_view.largest_mm)
     if (extent < low).any() or (extent > high).any():
         ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
@@ -159,6 +177,19 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
             f"crops of {ranges} mm (right-left, front-back, up-down); "
             + ("give a box of that size" if boxed else "say where to look with --roi x,y,z,dx,dy,dz")
         )
+
+
+def is_to_be_localised(volume: Volume, bundle: Bundle) -> bool:
+    """Whether the image shows more than the network takes and the bundle knows where to look."""
+    if bundle.localiser is None or bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
+        return False
+    return bool((_extent_ras_mm(volume) > np.array(bundle.field_of_view.largest_mm)).any())
+
+
+def _extent_ras_mm(volume: Volume) -> Float64Array:
+    """Edge lengths, along R, A and S, of the box around the image."""
+    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
+    return directions @ np.array(volume.geometry.extent_mm)
 
 
 def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
