@@ -9,7 +9,6 @@ import numpy as np
 
 from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, UsageError
-from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.volume import Volume
 
 
@@ -33,26 +32,22 @@ def parse_box(text: str, option: str = "--roi") -> Box:
     return Box((x, y, z), (dx, dy, dz))
 
 
-def box_fits(box: Box, geometry: Geometry) -> bool:
-    """Whether the box lies in the image, but for half a voxel."""
-    low, high = _span(box, geometry)
-    return bool((low >= -1.0).all() and (high <= np.array(geometry.shape_ijk)).all())
-
-
 def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int, ...]]:
     """The voxels whose centres lie in the box, and the first of them; of an oblique image those in the box around it.
 
     Raises: FieldOfViewError if the box reaches out of the image by more than half a voxel, or lies between voxels.
     """
     geometry = volume.geometry
+    signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
+    corners = geometry.ras_mm_to_ijk(np.array(box.centre_ras_mm) + signs * np.array(box.size_mm))
+    low, high = corners.min(0)[: geometry.spatial_dims], corners.max(0)[: geometry.spatial_dims]
     last = np.array(geometry.shape_ijk) - 1
-    if not box_fits(box, geometry):
+    if (low < -1.0).any() or (high > last + 1.0).any():
         edges = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(0, n) for n in last]))))
         raise FieldOfViewError(
             f"{name}: the box {box} reaches out of the image, which spans "
             f"{np.round(edges.min(0), 1).tolist()} to {np.round(edges.max(0), 1).tolist()} mm; move or shrink it"
         )
-    low, high = _span(box, geometry)
     start = np.ceil(low - 1e-6).astype(int).clip(0)
     stop = np.floor(high + 1e-6).astype(int).clip(max=last) + 1
     if (start >= stop).any():
@@ -61,10 +56,3 @@ def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int,
     part = volume.voxels[(slice(None), *(slice(a, b) for a, b in zip(start, stop, strict=True)))]
     cropped = replace(volume, voxels=part, geometry=geometry.crop(start.tolist(), part.shape[1:]))
     return cropped, tuple(int(s) for s in start)
-
-
-def _span(box: Box, geometry: Geometry) -> tuple[Float64Array, Float64Array]:
-    """The lowest and highest voxel indices that the box reaches, as fractions."""
-    signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
-    corners = geometry.ras_mm_to_ijk(np.array(box.centre_ras_mm) + signs * np.array(box.size_mm))
-    return corners.min(0)[: geometry.spatial_dims], corners.max(0)[: geometry.spatial_dims]

@@ -26,8 +26,7 @@ from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Report
 from medseg.domain.volume import Volume
 from medseg.inference.localise import locate
-from medseg.inference.measure import measure
-from medseg.inference.region import crop_to_box
+from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.resample import labels_on_source
 from medseg.io.images import require_contrast
 from medseg.postprocess.components import remove_islands
@@ -77,41 +76,42 @@ def segment(
 ) -> Segmentation:
     """The mask of a volume on its own grid; with boxes, only they are segmented and the rest is background.
 
-    Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, the
-    boxes are its regions.
+    Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, its
+    regions are found in the image.
     name: how messages call the image.
     Raises: InputError and its kinds where the image does not suit the bundle.
     """
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
     settings: dict[str, Any] = {"roi": [str(box) for box in boxes]}
-    regions: list[str | None] = [str(box) for box in boxes] or [None]
     seconds: dict[str, float] = {}
     if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
         located = locate(volume, bundle.localiser, model.template, name)
-        boxes, regions = list(located.boxes.values()), list(located.boxes)
-        settings["located"] = {region: str(box) for region, box in located.boxes.items()}
-        settings["correlation"] = round(located.fit.correlation, 3)
+        spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
+        parts = [upright(volume, located, region, spacing_mm) for region in located.boxes]
+        settings["located"] = located.to_plain()
         seconds["localise"] = round(time.perf_counter() - started, 3)
-    parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
-    for part, _ in parts:
-        require_field_of_view(part, bundle, name, boxed=bool(boxes))
-        require_contrast(name, part)
+    else:
+        parts = [cropped(volume, box, name) for box in boxes] or [whole(volume)]
+        for part in parts:
+            require_field_of_view(part.seen, bundle, name, boxed=bool(boxes))
+    for part in parts:
+        require_contrast(name, part.seen)
     instances = bundle.labels.kind == "instances"
     dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
     voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)
     measures: list[Measure] = []
     notes = list(volume.notes)
     windows = 0
-    for (part, start), region in zip(parts, regions, strict=True):
+    for part in parts:
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
         notes += [note] if note else []
-        measures += measure(LabelMap(labels.astype(dtype), part.geometry, bundle.labels), part, region)
+        measures += part.measured(LabelMap(labels.astype(dtype), part.source.geometry, bundle.labels))
         labels = labels.astype(voxels.dtype)
         if instances:
             labels[labels > 0] += voxels.max()  # every box counts from 1
-        target = voxels[tuple(slice(s, s + n) for s, n in zip(start, labels.shape, strict=True))]
+        target = voxels[tuple(slice(s, s + n) for s, n in zip(part.start, labels.shape, strict=True))]
         np.copyto(target, labels, where=target == 0)
     if instances:
         voxels = renumber(voxels)
@@ -192,26 +192,26 @@ def _extent_ras_mm(volume: Volume) -> Float64Array:
     return directions @ np.array(volume.geometry.extent_mm)
 
 
-def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
-    """Label values (*S) on the part's grid, the number of windows and a note."""
+def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+    """Label values (*S) on the part's source grid, the number of windows and a note."""
     bundle = model.bundle
-    (image,) = preprocess(part, bundle.preprocess)
+    (image,) = preprocess(part.seen, bundle.preprocess)
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
-    source = part.geometry.perpendicular()  # as `preprocess` had it
+    source = part.source.geometry.perpendicular()  # as `preprocess` had it
     tensor = image.as_tensor().to(model.device)
     try:
         slabs = _finite(stream(model.network, tensor, bundle.window, on_window))
-        return _decide(slabs, grid, source, bundle), count, ""
+        return part.kept(_decide(slabs, grid, source, bundle)), count, ""
     except _NotFinite:
         slabs = _finite(stream(model.exact, tensor, bundle.window))
         try:
             labels = _decide(slabs, grid, source, bundle)
         except _NotFinite:
             raise NotFiniteError(
-                f"{part.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
+                f"{part.seen.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
             ) from None
-        return labels, count, f"{model.precision} overflowed; computed again in fp32"
+        return part.kept(labels), count, f"{model.precision} overflowed; computed again in fp32"
 
 
 def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:
