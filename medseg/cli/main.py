@@ -53,13 +53,14 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle, compare, demo, evaluate, manifest, segment, train
+    from medseg.cli import bundle_make, compare, crossval, demo, evaluate, manifest, segment, train
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(compare.compare)
-    app.add_typer(bundle.app, name="bundle")
+    app.command("crossval")(crossval.crossval)
+    app.add_typer(bundle_make.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
     app.command("demo")(demo.demo)
 

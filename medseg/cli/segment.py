@@ -22,6 +22,12 @@ def segment(
     bundle: Annotated[str, typer.Option("-b", "--bundle", help="A bundle's name or folder; see `medseg bundle list`.")],
     form: Annotated[str, typer.Option("-t", "--type", help="auto, nifti, png or tiff.")] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
+    depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="The shallowest depth within 0.01 Dice of the best.")] = False,
+    quality: Annotated[bool, typer.Option("--quality", help="Compare several answers; tell what Dice to expect.")] = (
+        False
+    ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -35,6 +41,7 @@ def segment(
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import plan_outputs
     from medseg.domain.errors import UsageError
+    from medseg.domain.wishes import Wishes
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
@@ -43,13 +50,16 @@ def segment(
     from medseg.backends.precision import choose_precision
     from medseg.bundle.store import find_bundle
     from medseg.cli.device import choose_device
-    from medseg.inference.model import load_model
+    from medseg.inference.model import fast_depth, load_model
     from medseg.inference.region import parse_box
 
     boxes = [parse_box(text) for text in roi or []]
     stored = find_bundle(bundle)
     chosen = choose_device(device, threads)
-    model = load_model(stored, chosen, choose_precision(precision, chosen))
+    if fast and depth is not None:
+        raise UsageError("--fast chooses the depth; leave --depth out")
+    wishes = Wishes(fast_depth(stored.bundle) if fast else depth, tta, quality)
+    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes)
     _run(plans, model, boxes, as_json, quiet)
 
 
@@ -99,6 +109,8 @@ def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, A
     if not quiet:
         for measure in report.measures:
             print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)
+        if report.quality is not None:
+            print(f"{plan.case}: {progress.quality_in_words(report.quality)}", file=sys.stderr)
         for note in report.notes:
             print(f"{plan.case}: note: {note}", file=sys.stderr)
         print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)
