@@ -85,7 +85,7 @@ def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Set
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_case
     from medseg.inference.evaluate import ScoredCase, evaluate_cases
-    from medseg.inference.segment import load_model
+    from medseg.inference.model import load_model
     from medseg.io.manifest import data_root
     from medseg.io.manifest_build import sha256_of
     from medseg.metrics.ranking import badness, leading_metric

@@ -16,7 +16,8 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap, LabelTable
 from medseg.domain.manifest import Case
 from medseg.domain.volume import Volume
-from medseg.inference.segment import Model, NotFiniteError, segment
+from medseg.inference.model import Model
+from medseg.inference.segment import NotFiniteError, segment
 from medseg.metrics.instances import aggregated_jaccard, average_precision, count_error, panoptic_quality
 from medseg.metrics.overlap import dice, iou, pixel_accuracy, precision, recall, volume_error
 from medseg.metrics.surface import hausdorff95, surface_dice
