@@ -103,9 +103,10 @@ def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
         settled = _settle(place, told, chosen)
     described, spec = settled.described, settled.spec
     from_first(lambda: planning.keep_plan(spec, place.work))
-    if settled.suggestion is not None and not quiet:
+    if settled.suggestion is not None and rank() == 0:
         planning.keep_fingerprint(settled.suggestion, place.work)
-        print("\n".join(planning.explained(settled.suggestion)), file=sys.stderr)
+        if not quiet:
+            print("\n".join(planning.explained(settled.suggestion)), file=sys.stderr)
     parts = described.part("train"), described.part("validation")
     with agreed(), progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
         training, validation = (
