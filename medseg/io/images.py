@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_label_map, is_nifti, read_nifti, read_nifti_mask
+from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
+from medseg.io.nifti_file import is_nifti
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 
@@ -33,8 +35,13 @@ def case_name(path: Path) -> str:
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
     """A NIfTI file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
 
+    doubts: what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
+    return _of_modality(_read(path, doubts), doubts.modality)
+
+
+def _read(path: Path, doubts: Doubts) -> Volume:
     try:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
@@ -42,14 +49,21 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        return _read_dicom_folder(path)
+        return _read_dicom_folder(path, doubts)
     if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
-        return _no_label_map(path, read_nifti(path, case_name(path)))
+        return _no_label_map(path, read_nifti(path, case_name(path), doubts))
     if path.name.lower().endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
     raise InputError(f"{path}: not a NIfTI file, PNG, TIFF or DICOM folder; convert it to one of these")
+
+
+def _of_modality(volume: Volume, modality: str | None) -> Volume:
+    if modality is None or volume.modality == modality:
+        return volume
+    note = f"the file says {volume.modality or 'nothing'} of its modality; taken as {modality}, as told"
+    return replace(volume, modality=modality, notes=(*volume.notes, note))
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
@@ -75,7 +89,7 @@ def require_contrast(path: Path | str, volume: Volume) -> None:
         raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: the image is constant; check its export")
 
 
-def _read_dicom_folder(folder: Path) -> Volume:
+def _read_dicom_folder(folder: Path, doubts: Doubts) -> Volume:
     from medseg.io.dicom import only_series, read_series
 
     return read_series(only_series(folder), case_name(folder))
