@@ -200,5 +200,6 @@ def metadata(bundle: Bundle, scores: dict[str, float], changes: dict[str, str]) 
             "labels": to_plain(bundle.labels),
             "weights_sha256": bundle.weights_sha256,
             **({"field_of_view": to_plain(bundle.field_of_view)} if bundle.field_of_view else {}),
+            **({"spacing_range": to_plain(bundle.spacing_range)} if bundle.spacing_range else {}),
         },
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, SpacingRange, StoredBundle
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
@@ -55,6 +55,7 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         labels=from_plain(LabelTable, own["labels"], "labels"),
         weights_sha256=_text(own, "weights_sha256"),
         field_of_view=from_plain(FieldOfView, own["field_of_view"]) if "field_of_view" in own else None,
+        spacing_range=from_plain(SpacingRange, own["spacing_range"]) if "spacing_range" in own else None,
     )
 
 

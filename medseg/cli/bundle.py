@@ -48,6 +48,8 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
     if value.field_of_view is not None:
         low, high = value.field_of_view.smallest_mm, value.field_of_view.largest_mm
         facts["field of view"] = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True)) + " mm"
+    if value.spacing_range is not None:
+        facts["voxels"] = f"{value.spacing_range.smallest_mm:g} to {value.spacing_range.largest_mm:g} mm"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
 

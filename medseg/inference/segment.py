@@ -23,6 +23,7 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Report
 from medseg.domain.volume import Volume
+from medseg.inference.fit import require_enough_memory, require_size, require_spacing
 from medseg.inference.measure import measure
 from medseg.inference.region import Box, crop_to_box
 from medseg.inference.resample import labels_on_source
@@ -77,10 +78,13 @@ def segment(
     """
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
+    require_spacing(volume, bundle, name)
+    require_size(volume, bundle, name)
     parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
     for part, _ in parts:
         require_field_of_view(part, bundle, name, boxed=bool(boxes))
         require_contrast(name, part)
+        require_enough_memory(part, bundle, name)
     instances = bundle.labels.kind == "instances"
     dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
     voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)

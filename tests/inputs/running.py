@@ -82,7 +82,7 @@ def _run(row: Row, make: Make, home: Path, folder: Path, answer: Sequence[str] =
         memory = patch("medseg.io.memory.available_bytes", lambda: row.memory_bytes)
     with patch.dict(os.environ, {"MEDSEG_HOME": str(home)}), memory:
         done = medseg(*arguments)
-    if done.code != 0:
+    if done.code != 0 and row.command is None:
         assert _everything(folder) == before, "a refusal left files behind"
     return paths, done
 
