@@ -2,227 +2,41 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import struct
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
-from medseg.domain.labels import Label, LabelTable
-from medseg.domain.manifest import Case, Manifest
-from medseg.domain.spec import to_plain
-from medseg.engines.plan import default_plan
-from medseg.io.manifest import read_manifest, write_manifest
-from medseg.windows import WindowSpec
-from tests.bundles import blobs
-from tests.inputs.row import Accepted, Row
-
-SHAPE = (22, 18, 13)
-AFFINE = np.array([[-1.0, 0, 0, 30], [0, 1.25, 0, -4], [0, 0, 1.5, 7], [0, 0, 0, 1]])
-VOXELS = blobs(SHAPE)[0].astype(np.int16)
-NAN = float("nan")
-
-# Where the fields of a NIfTI-1 header stand, little-endian
-DIM, PIXDIM, SLOPE, UNITS, CODES, SROW = 40, 76, 112, 123, 252, 280
-
-Make = Callable[[Path], Path]
-
-
-def content(
-    voxels: NDArray[Any] = VOXELS,
-    affine: NDArray[Any] = AFFINE,
-    qform: NDArray[Any] | None = None,
-    codes: tuple[int, int] = (1, 1),
-    units: str = "mm",
-    order: str = "<",
-) -> bytes:
-    """A plain .nii; codes of sform and qform. The qform is the affine, without its shear, unless it is given."""
-    header = nib.Nifti1Header(endianness=order)
-    header.set_data_dtype(voxels.dtype)
-    header.set_data_shape(voxels.shape)
-    header.set_sform(affine, codes[0])
-    header.set_qform(affine if qform is None else qform, codes[1])
-    header.set_xyzt_units(units)
-    return bytes(nib.Nifti1Image(voxels, None, header).to_bytes())
-
-
-def put(*changes: Any) -> Callable[[bytes], bytes]:
-    """A function that puts numbers into a header: (place, format, numbers...) each."""
-
-    def edit(data: bytes) -> bytes:
-        edited = bytearray(data)
-        for place, form, *numbers in changes:
-            struct.pack_into("<" + form, edited, place, *numbers)
-        return bytes(edited)
-
-    return edit
-
-
-def nii(data: bytes | Callable[[], bytes], name: str = "scan.nii") -> Make:
-    """A maker of the file with these bytes, made only when the row is run."""
-
-    def make(folder: Path) -> Path:
-        (folder / name).write_bytes(data if isinstance(data, bytes) else data())
-        return folder / name
-
-    return make
-
-
-def packed(data: bytes, level: int = 5) -> bytes:
-    """Gzip, the same bytes every time."""
-    return gzip.compress(data, level, mtime=0)
-
-
-def with_values(*values: float, dtype: Any = np.float32) -> NDArray[Any]:
-    """The image with these numbers in its middle."""
-    voxels = VOXELS.astype(dtype)
-    voxels[10, 9, 5 : 5 + len(values)] = values
-    return voxels
-
-
-def lies_at(affine: NDArray[Any]) -> Callable[[Accepted], None]:
-    """The mask has the shape of the image and lies where this affine puts it."""
-
-    def check(accepted: Accepted) -> None:
-        assert accepted.mask.shape == SHAPE
-        assert accepted.affine_ras is not None
-        np.testing.assert_allclose(accepted.affine_ras, affine, atol=1e-5)
-        spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-        np.testing.assert_allclose(accepted.report["spacing_mm"], spacing_mm, atol=1e-5)
-        assert set(np.unique(accepted.mask)) == {0, 1, 5}
-
-    return check
-
-
-def has_shape(*shape: int) -> Callable[[Accepted], None]:
-    """Of the mask."""
-
-    def check(accepted: Accepted) -> None:
-        assert accepted.mask.shape == shape
-
-    return check
-
-
-GOOD = nii(content())
-MOVED = AFFINE + np.array([[0, 0, 0, 108], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
-RAS = np.diag([1.0, 1.25, 1.5, 1.0])
-
-SHEARED = np.array([[1.0, 0, 0.4, 0], [0, 1.0, 0.6, 0], [0, 0, 2.0, 0], [0, 0, 0, 1]])
-NO_AXES = put((CODES, "2h", 0, 0))(content())
-
-
-def finds_centre_in(affine: NDArray[Any]) -> Callable[[Accepted], None]:
-    """What was found lies in the box that this affine gives the image; of files whose mask keeps the doubt."""
-
-    def check(accepted: Accepted) -> None:
-        corners = (affine @ np.array([[0, 0, 0, 1], [*np.array(SHAPE) - 1, 1]]).T)[:3].T
-        for measure in accepted.report["measures"]:
-            centre = np.array(measure["centroid_ras_mm"])
-            assert (centre > corners.min(0)).all(), centre
-            assert (centre < corners.max(0)).all(), centre
-
-    return check
-
-
-def spacing_is(*spacing_mm: float) -> Callable[[Accepted], None]:
-    """In the report."""
-
-    def check(accepted: Accepted) -> None:
-        np.testing.assert_allclose(accepted.report["spacing_mm"], spacing_mm, rtol=1e-5)
-
-    return check
-
-
-def mean_is_between(low: float, high: float) -> Callable[[Accepted], None]:
-    """Of the intensities of what was found."""
-
-    def check(accepted: Accepted) -> None:
-        for measure in accepted.report["measures"]:
-            assert low < measure["mean_intensity"] < high
-
-    return check
-
-
-def one_of_five(wanted: int) -> NDArray[Any]:
-    """Five volumes, of which all but one are constant, so that the wrong one would be refused."""
-    volumes = np.repeat(np.full(SHAPE, 7, np.int16)[..., None], 5, -1)
-    volumes[..., wanted] = VOXELS
-    return volumes
-
-
-def coloured() -> bytes:
-    return content(np.zeros(SHAPE, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])))
-
-
-def flipped(data: bytes, place: int) -> bytes:
-    """One bit."""
-    edited = bytearray(data)
-    edited[place] ^= 4
-    return bytes(edited)
-
-
-def two_of_one_name(first: str, second: str) -> Callable[[Path], list[Path]]:
-    def make(folder: Path) -> list[Path]:
-        for name in (first, second):
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content())
-        return [folder / first, folder / second]
-
-    return make
-
-
-def sparse(folder: Path) -> Path:
-    """1200 x 1200 x 1200 voxels of 2 bytes, none of which takes room on disk."""
-    with (folder / "large.nii").open("wb") as file:
-        file.write(put((DIM, "4h", 3, 1200, 1200, 1200))(content())[:352])
-        file.truncate(352 + 2 * 1200**3)
-    return folder / "large.nii"
-
-
-def coarse() -> bytes:
-    """Few voxels, many millimetres."""
-    return content(blobs((64, 64, 64))[0].astype(np.int16), np.diag([10.0, 10.0, 10.0, 1.0]))
-
-
-def data_set(smaller: Sequence[int] = (), moved: Sequence[int] = ()) -> Make:
-    """A manifest of four volumes, of which some masks are of another shape or lie elsewhere."""
-
-    def make(folder: Path) -> Path:
-        (folder / "data").mkdir()
-        cases = []
-        for number, split in enumerate(("train", "train", "train", "validation")):
-            mask = np.ones((5, 5, 5) if number in smaller else SHAPE, np.uint8)
-            affine = MOVED if number in moved else AFFINE
-            (folder / "data" / f"image{number}.nii").write_bytes(content())
-            (folder / "data" / f"mask{number}.nii").write_bytes(content(mask, affine))
-            files = [folder / "data" / f"{kind}{number}.nii" for kind in ("image", "mask")]
-            digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
-            cases.append(
-                Case(f"case{number}", f"image{number}.nii", f"mask{number}.nii", f"patient{number}", split, digests)
-            )
-        labels = LabelTable((Label(1, "blob", (255, 0, 0)),))
-        words = ("blobs", "Blobs.", "Nobody 2024.", "CC0-1.0", "data", "MR")
-        write_manifest(Manifest(*words, 3, 1, labels, tuple(cases)), folder / "blobs.json")
-        return folder / "blobs.json"
-
-    return make
-
-
-def train(manifest: Path) -> list[object]:
-    plan = default_plan(read_manifest(manifest), steps=1)
-    network = replace(plan.network, widths=(4, 8))
-    batch, window = replace(plan.batch, size=(8, 8, 8), count=1), WindowSpec((8, 8, 8))
-    path = manifest.parent.parent / "plan.json"
-    path.write_text(json.dumps(to_plain(replace(plan, network=network, batch=batch, window=window, epoch_steps=1))))
-    return ["train", manifest, "-o", manifest.parent / "bundle", "--plan", path, "-q", "--device", "cpu"]
-
+from tests.inputs.nifti_files import (
+    AFFINE,
+    DIM,
+    GOOD,
+    HUGE,
+    MOVED,
+    NAN,
+    NO_AXES,
+    PIXDIM,
+    RAS,
+    SHEARED,
+    SLOPE,
+    SROW,
+    VOXELS,
+    coarse,
+    coloured,
+    content,
+    finds_centre_in,
+    flipped,
+    has_shape,
+    lies_at,
+    mean_is_between,
+    nii,
+    one_of_five,
+    packed,
+    put,
+    spacing_is,
+    sparse,
+    two_of_one_name,
+    with_values,
+)
+from tests.inputs.row import Row
+from tests.inputs.training_files import data_set, train
 
 HTML = b"<!DOCTYPE html><html><body>404 not found</body></html>" * 20
 
@@ -278,9 +92,9 @@ SHAPE_ROWS = [
         nii(packed(content()), "scan.nii.gz")),
     Row(52, "plain .nii named .nii.gz", nii(content(), "scan.nii.gz"), 0, "", check=lies_at(AFFINE)),
     Row(52, "gzip named .nii", nii(packed(content())), 0, "", check=lies_at(AFFINE)),
-    Row(53, "header of 32767 x 32767 x 32767 voxels", nii(put((DIM, "4h", 3, 32767, 32767, 32767))(content())), 3,
+    Row(53, "header of 32767 x 32767 x 32767 voxels", nii(HUGE), 3,
         "the header claims 70362301923678 bytes, the file has 10648", GOOD),
-    Row(53, "the same behind gzip", nii(packed(put((DIM, "4h", 3, 32767, 32767, 32767))(content()), 0), "scan.nii.gz"), 3,
+    Row(53, "the same behind gzip", nii(packed(HUGE, 0), "scan.nii.gz"), 3,
         "the header claims 70362301923678 bytes", nii(packed(content()), "scan.nii.gz")),
     Row(53, "gzip bomb behind the voxels", nii(lambda: packed(content() + bytes(24 << 20)), "scan.nii.gz"), 3,
         "goes on for more than 16 MiB behind the voxels", nii(packed(content() + bytes(1000)), "scan.nii.gz")),

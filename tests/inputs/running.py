@@ -98,9 +98,9 @@ def _refusal(row: Row, paths: list[Path], done: Outcome, folder: Path) -> str:
 
 
 def _notes(row: Row, paths: list[Path], done: Outcome, accepted: list[Accepted]) -> str:
-    assert done.err == "", done.err
     if row.command is not None:
         return ""
+    assert done.err == "", done.err
     reports = done.json
     for path, report in zip(paths, reports, strict=True):
         mask = Path(report["outputs"][0])
