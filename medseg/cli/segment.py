@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def segment(
-    inputs: Annotated[
-        list[Path], typer.Argument(help="NIfTI files, PNG or TIFF pictures, folders of one DICOM series.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or the mask's file for a single input.")],
     bundle: Annotated[str, typer.Option("-b", "--bundle", help="A bundle's name or folder; see `medseg bundle list`.")],
     form: Annotated[str, typer.Option("-t", "--type", help="auto, nifti, png or tiff.")] = "auto",
