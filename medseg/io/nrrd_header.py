@@ -195,7 +195,9 @@ def _numbers(path: Path, name: str, words: list[str], count: int) -> list[float]
 
 
 def _checked(path: Path, affine: Float64Array) -> Float64Array:
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not lengths.all() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+    with np.errstate(all="ignore"):
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
+    if not np.isfinite(affine).all() or not volume > 1e-6:
         raise GridError(f"{path}: its axes are singular: two point the same way or one has no length; save it again")
     return affine
