@@ -52,7 +52,7 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle, demo, evaluate, manifest, segment, train
+    from medseg.cli import bundle, demo, doctor, evaluate, manifest, segment, train
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
@@ -60,6 +60,7 @@ def _add_commands() -> None:
     app.add_typer(bundle.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
     app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
 
 
 _add_commands()

@@ -38,7 +38,8 @@ def _one(name: str, cases: int, seed: int) -> int:
             fuzz(gate, min(cases, _TRACED), Path(folder), seed)
     print(
         f"{name}: {tally.cases} cases, {tally.share:.1%} read, {tally.harmless} harmless, "
-        f"slowest {tally.slowest_s:.2f} s, {time.perf_counter() - started:.0f} s, {len(tally.failures)} failures; refusals {dict(tally.refusals)}"
+        f"slowest {tally.slowest_s:.2f} s, {time.perf_counter() - started:.0f} s, {len(tally.failures)} failures; "
+        f"refusals {dict(tally.refusals)}"
     )
     for path in files:
         able = lines_of(path)
