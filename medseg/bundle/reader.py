@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, Localiser, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, Localiser, PostprocessSpec, SpacingRange, StoredBundle
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
@@ -64,6 +64,7 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
         localiser=_optional(Localiser, own, "localiser"),
         quality=_optional(QualityFit, own, "quality"),
+        spacing_range=_optional(SpacingRange, own, "spacing_range"),
     )
 
 

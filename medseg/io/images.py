@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_label_map, is_nifti, read_nifti, read_nifti_mask
+from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
+from medseg.io.nifti_file import is_nifti
+from medseg.io.nrrd_header import is_nrrd
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
+NRRD_ENDINGS = (".nrrd", ".nhdr")
 
 
 def case_name(path: Path) -> str:
@@ -24,17 +28,22 @@ def case_name(path: Path) -> str:
     'knee 3'
     """
     name = path.name
-    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", *PICTURE_ENDINGS):
+    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", *NRRD_ENDINGS, *PICTURE_ENDINGS):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or path.resolve().name
 
 
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
-    """A NIfTI file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
+    """A NIfTI or NRRD file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
 
+    doubts: what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
+    return _of_modality(_read(path, doubts), doubts.modality)
+
+
+def _read(path: Path, doubts: Doubts) -> Volume:
     try:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
@@ -42,14 +51,26 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        return _read_dicom_folder(path)
-    if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
-        return _no_label_map(path, read_nifti(path, case_name(path)))
-    if path.name.lower().endswith(PICTURE_ENDINGS):
+        return _read_dicom_folder(path, doubts)
+    name = path.name.lower()
+    if is_nrrd(path) or (name.endswith(NRRD_ENDINGS) and not is_nifti(path)):
+        from medseg.io.nrrd import read_nrrd
+
+        return read_nrrd(path, case_name(path), doubts)
+    if is_nifti(path) or name.endswith((".nii", ".nii.gz")):
+        return _no_label_map(path, read_nifti(path, case_name(path), doubts))
+    if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
-    raise InputError(f"{path}: not a NIfTI file, PNG, TIFF or DICOM folder; convert it to one of these")
+    raise InputError(f"{path}: not a NIfTI or NRRD file, PNG, TIFF or DICOM folder; convert it to one of these")
+
+
+def _of_modality(volume: Volume, modality: str | None) -> Volume:
+    if modality is None or volume.modality == modality:
+        return volume
+    note = f"the file says {volume.modality or 'nothing'} of its modality; taken as {modality}, as told"
+    return replace(volume, modality=modality, notes=(*volume.notes, note))
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
@@ -75,7 +96,7 @@ def require_contrast(path: Path | str, volume: Volume) -> None:
         raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: the image is constant; check its export")
 
 
-def _read_dicom_folder(folder: Path) -> Volume:
+def _read_dicom_folder(folder: Path, doubts: Doubts) -> Volume:
     from medseg.io.dicom import only_series, read_series
 
     return read_series(only_series(folder), case_name(folder))
