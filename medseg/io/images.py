@@ -24,14 +24,16 @@ def case_name(path: Path) -> str:
     'knee 3'
     """
     name = path.name
-    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", *PICTURE_ENDINGS):
+    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", ".zip", ".dcm", *PICTURE_ENDINGS):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or path.resolve().name
 
 
-def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
-    """A NIfTI file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
+def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
+    """A NIfTI file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
+
+    modality: what the model takes, where that decides between several DICOM series.
 
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
@@ -42,14 +44,16 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        return _read_dicom_folder(path)
+        return _read_dicom(path, doubts, modality)
     if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
         return _no_label_map(path, read_nifti(path, case_name(path)))
     if path.name.lower().endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
-    raise InputError(f"{path}: not a NIfTI file, PNG, TIFF or DICOM folder; convert it to one of these")
+    if _is_dicom(path):
+        return _read_dicom(path, doubts, modality)
+    raise InputError(f"{path}: not a NIfTI file, PNG, TIFF, DICOM file, folder or zip; convert it to one of these")
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
@@ -75,7 +79,13 @@ def require_contrast(path: Path | str, volume: Volume) -> None:
         raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: the image is constant; check its export")
 
 
-def _read_dicom_folder(folder: Path) -> Volume:
-    from medseg.io.dicom import only_series, read_series
+def _is_dicom(path: Path) -> bool:
+    from medseg.io.dicom_files import is_dicom
 
-    return read_series(only_series(folder), case_name(folder))
+    return is_dicom(path)
+
+
+def _read_dicom(path: Path, doubts: Doubts, modality: str | None) -> Volume:
+    from medseg.io.dicom import read_dicom
+
+    return read_dicom(path, case_name(path), doubts, modality)
