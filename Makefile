@@ -19,7 +19,7 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow lint format train-hippocampus train-nuclei constraints docker clean
+.PHONY: help install demo test test-slow lint format train-hippocampus train-nuclei docs-inputs constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ train-hippocampus: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes b
 
 train-nuclei: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	$(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
+
+docs-inputs: install  ## docs/inputs.md from the tests of inputs
+	$(BIN)/python -m tests.inputs.document
 
 constraints: install  ## pin what is installed now
 	$(BIN)/pip freeze --exclude medseg | sed 's/+[a-z0-9.]*$$//' > constraints.txt

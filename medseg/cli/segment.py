@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medseg.cli import doubts as d
+
 if TYPE_CHECKING:
     from medseg.cli.outputs import Plan
+    from medseg.domain.doubts import Doubts
     from medseg.inference.region import Box
     from medseg.inference.segment import Model
 
@@ -25,6 +28,14 @@ def segment(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    series: d.SeriesOption = None,
+    regrid: d.RegridOption = False,
+    nan: d.NanOption = None,
+    affine: d.AffineOption = None,
+    assume: d.AssumeOption = None,
+    assume_hu: d.AssumeHuOption = False,
+    volume: d.VolumeOption = None,
+    force: d.ForceOption = None,
     statistics: Annotated[bool, typer.Option("--statistics", help="Also write volumes or counts as JSON.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Also write a picture of the mask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
@@ -38,6 +49,7 @@ def segment(
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
+    doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
     plans = plan_outputs(inputs, output, form, statistics, preview, overwrite)
     keep_freed_memory()
     from medseg.backends.precision import choose_precision
@@ -50,10 +62,10 @@ def segment(
     stored = find_bundle(bundle)
     chosen = choose_device(device, threads)
     model = load_model(stored, chosen, choose_precision(precision, chosen))
-    _run(plans, model, boxes, as_json, quiet)
+    _run(plans, model, boxes, doubts, as_json, quiet)
 
 
-def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet: bool) -> None:
+def _run(plans: list[Plan], model: Model, boxes: list[Box], doubts: Doubts, as_json: bool, quiet: bool) -> None:
     import json
 
     from medseg.cli.memory import is_out_of_memory
@@ -64,7 +76,7 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet
     failed: list[MedsegError] = []
     for plan in plans:
         try:
-            reports.append(_one(plan, model, boxes, quiet))
+            reports.append(_one(plan, model, boxes, doubts, quiet))
         except (InputError, NotFiniteError, UsageError) as error:  # it is this image; the next one may do
             if len(plans) == 1:
                 raise
@@ -82,7 +94,7 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet
         raise PartialBatchError(f"{len(failed)} of {len(plans)} inputs were refused, the others are done")
 
 
-def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, Any]:
+def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool) -> dict[str, Any]:
     from dataclasses import replace
 
     from medseg.cli import progress
@@ -90,7 +102,7 @@ def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, A
     from medseg.inference.segment import expected_windows, segment
     from medseg.io.images import read_image
 
-    volume = read_image(plan.source)
+    volume = read_image(plan.source, doubts)
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)

@@ -140,7 +140,7 @@ def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
     if volume.modality is not None and volume.modality != bundle.modality:
         raise InputError(
             f"{name}: its modality is {volume.modality}, bundle {bundle.name} takes {bundle.modality}; "
-            "give another image or another bundle"
+            f"give another image or bundle, or --force {bundle.modality} if the file is wrong about it"
         )
 
 

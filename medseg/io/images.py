@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_label_map, is_nifti, read_nifti, read_nifti_mask
+from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
+from medseg.io.nifti_file import is_nifti
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 
@@ -34,9 +36,13 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = No
     """A NIfTI file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
 
     modality: what the model takes, where that decides between several DICOM series.
-
+    doubts:   what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
+    return _of_modality(_read(path, doubts, modality), doubts.modality)
+
+
+def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
     try:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
@@ -46,7 +52,7 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = No
     if path.is_dir():
         return _read_dicom(path, doubts, modality)
     if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
-        return _no_label_map(path, read_nifti(path, case_name(path)))
+        return _no_label_map(path, read_nifti(path, case_name(path), doubts))
     if path.name.lower().endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
@@ -54,6 +60,13 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = No
     if _is_dicom(path):
         return _read_dicom(path, doubts, modality)
     raise InputError(f"{path}: not a NIfTI file, PNG, TIFF, DICOM file, folder or zip; convert it to one of these")
+
+
+def _of_modality(volume: Volume, modality: str | None) -> Volume:
+    if modality is None or volume.modality == modality:
+        return volume
+    note = f"the file says {volume.modality or 'nothing'} of its modality; taken as {modality}, as told"
+    return replace(volume, modality=modality, notes=(*volume.notes, note))
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
