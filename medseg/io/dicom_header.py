@@ -230,4 +230,4 @@ def _padding(dataset: Any) -> tuple[int, int] | None:
 
 def _class_name(sop_class: str) -> str:
     name = str(UID(sop_class).name)
-    return "private object" if name == sop_class else name
+    return "object of another kind" if name == sop_class else name

@@ -94,18 +94,22 @@ def _of_one_series(headers: list[Header]) -> list[Stack]:
 
 def _by_kind(headers: list[Header]) -> list[list[Header]]:
     """Apart by size, direction, pixel spacing, colour and purpose; a header that lacks one joins the largest fit."""
-    whole = [header for header in headers if header.orientation is not None and header.spacing_mm is not None]
     groups: list[list[Header]] = []
-    for header in [*whole, *(h for h in headers if h.orientation is None or h.spacing_mm is None)]:
+    for header in sorted(headers, key=_is_incomplete):
         homes = [group for group in groups if _same_kind(group[0], header)]
         max(homes, key=len).append(header) if homes else groups.append([header])
     return groups
 
 
+def _is_incomplete(header: Header) -> bool:
+    return header.orientation is None or header.spacing_mm is None or not header.rows * header.columns
+
+
 def _same_kind(one: Header, other: Header) -> bool:
+    sizes = [(header.rows, header.columns) for header in (one, other) if header.rows * header.columns]
     return (
-        (one.rows, one.columns, is_localizer(one), is_colour(one))
-        == (other.rows, other.columns, is_localizer(other), is_colour(other))
+        len(set(sizes)) <= 1
+        and (is_localizer(one), is_colour(one)) == (is_localizer(other), is_colour(other))
         and _near(one.orientation, other.orientation, lambda a, b: abs(a - b) <= 1e-4)
         and _near(one.spacing_mm, other.spacing_mm, lambda a, b: abs(a - b) <= 1e-5 * abs(b))
     )

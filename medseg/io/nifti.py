@@ -21,9 +21,9 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap, LabelTable
 from medseg.domain.volume import Volume
 from medseg.io.files import write_bytes
-from medseg.io.upright import upright
 from medseg.io.nifti_affine import affine_ras
 from medseg.io.nifti_file import load, parse_header, volume_count
+from medseg.io.upright import upright
 from medseg.io.values import finite
 
 _LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL

@@ -39,5 +39,5 @@ def _lean(geometry: Geometry) -> Float64Array | None:
     axes = geometry.affine_ras[:3, :3] / np.array(geometry.spacing_mm)
     if abs(axes[:, 0] @ axes[:, 1]) > _LEANING or np.abs(axes[:, :2].T @ axes[:, 2]).max() <= _LEANING:
         return None
-    in_plane: Float64Array = np.linalg.lstsq(geometry.affine_ras[:3, :2], geometry.affine_ras[:3, 2], rcond=None)[0]
-    return in_plane
+    in_plane = np.linalg.lstsq(geometry.affine_ras[:3, :2], geometry.affine_ras[:3, 2], rcond=None)[0]
+    return np.asarray(in_plane, dtype=np.float64)
