@@ -29,9 +29,12 @@ def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str 
     """The one volume of a folder, zip, DICOMDIR or multi-frame file that is meant, see `dicom_pick`.
 
     modality: what the model takes, where that decides between several.
-    Raises: SeriesError where it is in doubt which; else as `read_stack`.
+    Raises: SeriesError where it is in doubt which; InputError if any DICOM file there is damaged, since it may be one
+    of its slices; else as `read_stack`.
     """
     found = scan(path)
+    if found.damaged:
+        raise found.damaged[0]
     stack, notes = pick(found, doubts.series, None if doubts.modality else modality)
     volume = read_stack(found, stack, case, doubts)
     return replace(volume, notes=(*found.notes, *notes, *volume.notes))

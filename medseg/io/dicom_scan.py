@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medseg.domain.errors import SeriesError
+from medseg.domain.errors import InputError, SeriesError
 from medseg.io.dicom_files import File, find_files
 from medseg.io.dicom_header import Header, NoImage, read_headers
 from medseg.io.dicom_series import Stack, find_stacks
@@ -16,13 +16,15 @@ from medseg.io.dicom_series import Stack, find_stacks
 class Scan:
     """The headers of all images below one place; no pixels are read, nothing is checked yet.
 
-    stacks: numbered from 1 by their order.
-    notes:  what was passed over, by kind.
-    files:  all files that were looked at.
+    stacks:  numbered from 1 by their order.
+    damaged: one refusal for each file that is DICOM and cannot be read; each may be a slice of any stack.
+    notes:   what was passed over, by kind.
+    files:   all files that were looked at.
     """
 
     root: Path
     stacks: tuple[Stack, ...]
+    damaged: tuple[InputError, ...]
     notes: tuple[str, ...]
     files: tuple[File, ...] = field(repr=False)
     keeps: object = field(default=None, repr=False, compare=False)
@@ -32,26 +34,33 @@ def scan(root: Path) -> Scan:
     """What lies there, at least one image.
 
     What is no DICOM image is passed over: other files, empty ones, directories of media, reports, masks, plans.
-    Raises: SeriesError if there is no image; InputError for what cannot be listed and for DICOM files that are damaged.
+    Raises: SeriesError if there is no image; InputError for what cannot be listed, and if all images are damaged.
     """
     found = find_files(root)
     headers: list[Header] = []
     kinds = Counter({"": found.skipped})
+    damaged: list[InputError] = []
     for file in found.files:
-        result = read_headers(file)
+        try:
+            result = read_headers(file)
+        except InputError as error:
+            damaged.append(error)
+            continue
         if isinstance(result, NoImage):
             kinds[result.kind] += 1
         else:
             headers += result
     count = len(found.files) + found.skipped
     notes = _passed_over(kinds, count)
+    if damaged and not headers:
+        raise damaged[0]
     if not headers:
         what = f" ({'; '.join(notes)})" if any(kinds) else ""
         raise SeriesError(
             f"{root}: no DICOM image among {count} file{'s' * (count != 1)}{what}; give the folder that holds the "
             "slices of a scan"
         )
-    return Scan(root, tuple(find_stacks(headers)), notes, found.files, found.keeps)
+    return Scan(root, tuple(find_stacks(headers)), tuple(damaged), notes, found.files, found.keeps)
 
 
 def _passed_over(kinds: Counter[str], count: int) -> tuple[str, ...]:

@@ -478,7 +478,7 @@ def test_a_jpeg_stream_without_its_end_is_refused_before_a_codec_fills_it_up(tmp
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    for folder, words in ((tmp_path / "none", "cannot be read"), (tmp_path, "no DICOM image among 1 files")):
+    for folder, words in ((tmp_path / "none", "cannot be read"), (tmp_path, "no DICOM image among 1 file;")):
         (tmp_path / "notes.txt").write_text("nothing here")
         with pytest.raises(InputError, match=words):
             scan(folder)
