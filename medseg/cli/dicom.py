@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from medseg.bundle.bundle import Bundle
+    from medseg.bundle.inputs import Inputs
     from medseg.io.dicom_ls import Entry
     from medseg.io.dicom_scan import Scan
 
@@ -53,21 +53,21 @@ def ls(
         _print(facts)
 
 
-def _bundles() -> dict[str, Bundle]:
-    from medseg.bundle.reader import read_bundle
+def _bundles() -> dict[str, Inputs]:
+    from medseg.bundle.inputs import read_inputs
     from medseg.bundle.store import list_bundles
-    from medseg.domain.errors import MedsegError
+    from medseg.domain.errors import BundleError
 
     bundles = {}
     for folder in list_bundles():
         try:
-            bundles[folder.name] = read_bundle(folder).bundle
-        except MedsegError as error:
+            bundles[folder.name] = read_inputs(folder)
+        except BundleError as error:
             print(f"medseg: {' '.join(str(error).split())}", file=sys.stderr)
     return bundles
 
 
-def _facts(entry: Entry, bundles: dict[str, Bundle], show_names: bool) -> dict[str, Any]:
+def _facts(entry: Entry, bundles: dict[str, Inputs], show_names: bool) -> dict[str, Any]:
     from medseg.io.dicom_ls import names_of
 
     stack, geometry = entry.stack, entry.geometry
@@ -85,19 +85,22 @@ def _facts(entry: Entry, bundles: dict[str, Bundle], show_names: bool) -> dict[s
         "direction": entry.direction,
         "phase": stack.split,
         "faults": list(entry.faults),
-        "bundles": [name for name, bundle in bundles.items() if _takes(entry, bundle)],
+        "bundles": _takers(entry, bundles),
     }
     return {**facts, "names": names_of(stack)} if show_names else facts
 
 
-def _takes(entry: Entry, bundle: Bundle) -> bool:
-    """By modality and number of axes; a crop of it where the bundle was trained on crops."""
-    return (
-        entry.geometry is not None
-        and bundle.network.spatial_dims == 3
-        and bundle.preprocess.channels == 1
-        and bundle.modality == entry.stack.headers[0].modality
-    )
+def _takers(entry: Entry, bundles: dict[str, Inputs]) -> list[str]:
+    """By modality and number of axes; with a hint where only a region of the volume suits."""
+    geometry = entry.geometry
+    if geometry is None:
+        return []
+    modality = entry.stack.headers[0].modality
+    return [
+        name + (" (with --roi)" if inputs.need_region(geometry) else "")
+        for name, inputs in bundles.items()
+        if inputs.take(modality, geometry)
+    ]
 
 
 def _files(found: Scan) -> dict[str, str]:
