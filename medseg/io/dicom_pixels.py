@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,7 +25,7 @@ _KEYWORDS = [
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
 # The package of those that medseg does without that reads a syntax, where pydicom's own words do not name one.
-_PACKAGES = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg-openjpeg", "JPEG": "python-gdcm"}
+_PACKAGES = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg", "JPEG": "python-gdcm"}
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
@@ -59,7 +62,8 @@ def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
             if syntax.is_encapsulated:
                 _require_whole_streams(first, dataset.PixelData)
             frames = [header.frame for header in headers]
-            pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
+            with _quiet_codecs() if syntax.is_encapsulated else nullcontext():
+                pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
     except (MedsegError, MemoryError):
         raise
     except NotImplementedError as error:
@@ -92,6 +96,20 @@ def _require_whole_streams(header: Header, pixel_data: bytes) -> None:
             f"{header.name}: its {_name(UID(header.transfer_syntax))} stream of {len(pixel_data)} bytes is cut off "
             "(it has no end marker); copy it again"
         )
+
+
+@contextmanager
+def _quiet_codecs() -> Iterator[None]:
+    """Codecs in C print about broken streams, past Python; a refusal is one line, and it is ours."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _install(syntax: UID, decoder: Any) -> str:

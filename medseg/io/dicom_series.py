@@ -52,7 +52,7 @@ class Stack:
         first = self.headers[0]
         parts = [
             first.modality or "no modality",
-            f"{len(self.headers)} slices of {first.columns} x {first.rows} pixels",
+            f"{len(self.headers)} slice{'s' * (len(self.headers) > 1)} of {first.columns} x {first.rows} pixels",
         ]
         if self.kind != "volume":
             parts.append(self.kind)
