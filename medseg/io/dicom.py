@@ -33,10 +33,15 @@ def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str 
     of its slices; else as `read_stack`.
     """
     found = scan(path)
-    if found.damaged:
-        raise found.damaged[0]
-    stack, notes = pick(found, doubts.series, None if doubts.modality else modality)
-    volume = read_stack(found, stack, case, doubts)
+    try:
+        if found.damaged:
+            raise found.damaged[0]
+        stack, notes = pick(found, doubts.series, None if doubts.modality else modality)
+        volume = read_stack(found, stack, case, doubts)
+    except BaseException:
+        if found.keeps is not None:
+            found.keeps.remove()
+        raise
     return replace(volume, notes=(*found.notes, *notes, *volume.notes))
 
 

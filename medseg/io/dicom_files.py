@@ -15,7 +15,7 @@ from pydicom import dcmread
 
 from medseg.domain.errors import InputError, SeriesError
 from medseg.io.dicom_walk import file_meta, quiet_pydicom, starts_with_an_element
-from medseg.io.dicom_zip import is_zip, unpack
+from medseg.io.dicom_zip import TemporaryFolder, is_zip, unpack
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -40,7 +40,7 @@ class Files:
 
     files: tuple[File, ...]
     skipped: int = 0
-    keeps: object = field(default=None, repr=False, compare=False)
+    keeps: TemporaryFolder | None = field(default=None, repr=False, compare=False)
 
 
 def find_files(root: Path) -> Files:

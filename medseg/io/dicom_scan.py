@@ -10,6 +10,7 @@ from medseg.domain.errors import InputError, SeriesError
 from medseg.io.dicom_files import File, find_files
 from medseg.io.dicom_header import Header, NoImage, read_headers
 from medseg.io.dicom_series import Stack, find_stacks
+from medseg.io.dicom_zip import TemporaryFolder
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Scan:
     damaged: tuple[InputError, ...]
     notes: tuple[str, ...]
     files: tuple[File, ...] = field(repr=False)
-    keeps: object = field(default=None, repr=False, compare=False)
+    keeps: TemporaryFolder | None = field(default=None, repr=False, compare=False)
 
 
 def scan(root: Path) -> Scan:
@@ -44,7 +45,7 @@ def scan(root: Path) -> Scan:
         try:
             result = read_headers(file)
         except InputError as error:
-            damaged.append(error)
+            damaged.append(error.with_traceback(None))  # which would keep the copies of a zip
             continue
         if isinstance(result, NoImage):
             kinds[result.kind] += 1
@@ -52,6 +53,8 @@ def scan(root: Path) -> Scan:
             headers += result
     count = len(found.files) + found.skipped
     notes = _passed_over(kinds, count)
+    if not headers and found.keeps is not None:
+        found.keeps.remove()
     if damaged and not headers:
         raise damaged[0]
     if not headers:

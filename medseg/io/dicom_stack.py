@@ -53,8 +53,8 @@ def repeated(headers: Sequence[Header]) -> list[int]:
 def find_grid(name: str, headers: Sequence[Header], regrid: bool) -> Grid:
     """The grid of at least two slices of one orientation, in order, no two at one place.
 
-    The slice axis is the mean step from position to position. Cosines within rounding of perpendicular unit vectors
-    are made so. With regrid, uneven slices get an even grid of their usual step, from the first on.
+    The slice axis is the mean step from position to position. Cosines are taken as they are stated: what is rounded
+    to five decimals, made perpendicular, would move the far corner of a slice by 0.01 mm. With regrid, uneven slices get an even grid of their usual step, from the first on.
     Raises: SpacingError for a missing slice or uneven steps unless regrid; GridError for slices shifted sideways.
     """
     first, axes, local = headers[0], _axes(headers[0]), _local(headers)
@@ -70,8 +70,9 @@ def find_grid(name: str, headers: Sequence[Header], regrid: bool) -> Grid:
         even, places, note = _regridded(name, headers, local)
     _check_sideways(name, local)
     affine = np.eye(4)
-    affine[:3, 0] = axes[:, 0] * first.spacing_mm[1]
-    affine[:3, 1] = axes[:, 1] * first.spacing_mm[0]
+    row, column = np.array(first.orientation, dtype=np.float64).reshape(2, 3)
+    affine[:3, 0] = row * first.spacing_mm[1]
+    affine[:3, 1] = column * first.spacing_mm[0]
     affine[:3, 2] = axes @ even
     affine[:3, 3] = _positions(headers)[0]
     return Grid(LPS_TO_RAS @ affine, places, tilt, note)

@@ -21,11 +21,14 @@ _CHUNK = 1 << 20
 
 
 class TemporaryFolder:
-    """A folder that only this user can read, removed when this object or the process goes; its name says nothing."""
+    """A folder that only this user can read; its name says nothing.
+
+    remove: removes it now; called by itself when this object or the process goes.
+    """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="medseg-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
 def is_zip(path: Path) -> bool:
@@ -62,16 +65,25 @@ def unpack(archive: Path) -> tuple[list[tuple[int, Path, str]], int, TemporaryFo
                 if size:
                     found.append((number, copy, member.filename))
             return found, len(members), folder
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{archive}: the zip is damaged (its directory or a checksum); copy it again") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            f"{archive}: the zip cannot be unpacked ({type(error).__name__}); unpack it yourself"
-        ) from error
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise ResourceError(f"{archive}: the disk is full; free some space in {tempfile.gettempdir()}") from error
-        raise InputError(f"{archive}: the zip cannot be read ({error.strerror}); check its rights") from error
+    except BaseException as error:
+        folder.remove()
+        refusal = _refusal(archive, error)
+        if refusal is error:
+            raise
+        raise refusal from error
+
+
+def _refusal(archive: Path, error: BaseException) -> BaseException:
+    """What is said of it; what is no fault of the archive is passed on."""
+    if isinstance(error, zipfile.BadZipFile):
+        return InputError(f"{archive}: the zip is damaged (its directory or a checksum); copy it again")
+    if isinstance(error, (zlib.error, EOFError, NotImplementedError, RuntimeError)):
+        return InputError(f"{archive}: the zip cannot be unpacked ({type(error).__name__}); unpack it yourself")
+    if isinstance(error, OSError) and error.errno in (28, 122):  # ENOSPC, EDQUOT
+        return ResourceError(f"{archive}: the disk is full; free some space in {tempfile.gettempdir()}")
+    if isinstance(error, OSError):
+        return InputError(f"{archive}: the zip cannot be read ({error.strerror}); check its rights")
+    return error
 
 
 def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, copy: Path, left: int, name: str) -> int:

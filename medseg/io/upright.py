@@ -8,6 +8,7 @@ from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 
 _LEANING = 1e-4  # cosine between slice axis and slice plane up to which ITK 5.4 keeps it
+_ROUNDING = 2e-3  # of direction cosines, which DICOM may state with three decimals
 
 
 def upright(label_map: LabelMap) -> LabelMap:
@@ -37,7 +38,7 @@ def _lean(geometry: Geometry) -> Float64Array | None:
     if geometry.spatial_dims != 3:
         return None
     axes = geometry.affine_ras[:3, :3] / np.array(geometry.spacing_mm)
-    if abs(axes[:, 0] @ axes[:, 1]) > _LEANING or np.abs(axes[:, :2].T @ axes[:, 2]).max() <= _LEANING:
+    if abs(axes[:, 0] @ axes[:, 1]) > _ROUNDING or np.abs(axes[:, :2].T @ axes[:, 2]).max() <= _LEANING:
         return None
     in_plane = np.linalg.lstsq(geometry.affine_ras[:3, :2], geometry.affine_ras[:3, 2], rcond=None)[0]
     return np.asarray(in_plane, dtype=np.float64)
