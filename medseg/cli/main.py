@@ -53,7 +53,7 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle_make, compare, crossval, demo, doctor, evaluate, manifest, segment, train
+    from medseg.cli import bundle_make, compare, crossval, demo, dicom, doctor, evaluate, manifest, segment, train
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
@@ -62,6 +62,7 @@ def _add_commands() -> None:
     app.command("crossval")(crossval.crossval)
     app.add_typer(bundle_make.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
+    app.add_typer(dicom.app, name="dicom")
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
 

@@ -28,22 +28,23 @@ def case_name(path: Path) -> str:
     'knee 3'
     """
     name = path.name
-    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", *NRRD_ENDINGS, *PICTURE_ENDINGS):
+    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", ".zip", ".dcm", *NRRD_ENDINGS, *PICTURE_ENDINGS):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or path.resolve().name
 
 
-def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
-    """A NIfTI or NRRD file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
+def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
+    """A NIfTI or NRRD file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
 
-    doubts: what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
+    modality: what the model takes, where that decides between several DICOM series.
+    doubts:   what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
-    return _of_modality(_read(path, doubts), doubts.modality)
+    return _of_modality(_read(path, doubts, modality), doubts.modality)
 
 
-def _read(path: Path, doubts: Doubts) -> Volume:
+def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
     try:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
@@ -51,7 +52,7 @@ def _read(path: Path, doubts: Doubts) -> Volume:
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        return _read_dicom_folder(path, doubts)
+        return _read_dicom(path, doubts, modality)
     name = path.name.lower()
     if is_nrrd(path) or (name.endswith(NRRD_ENDINGS) and not is_nifti(path)):
         from medseg.io.nrrd import read_nrrd
@@ -63,7 +64,11 @@ def _read(path: Path, doubts: Doubts) -> Volume:
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
-    raise InputError(f"{path}: not a NIfTI or NRRD file, PNG, TIFF or DICOM folder; convert it to one of these")
+    if _is_dicom(path):
+        return _read_dicom(path, doubts, modality)
+    raise InputError(
+        f"{path}: not a NIfTI or NRRD file, PNG, TIFF, DICOM file, folder or zip; convert it to one of these"
+    )
 
 
 def _of_modality(volume: Volume, modality: str | None) -> Volume:
@@ -96,7 +101,13 @@ def require_contrast(path: Path | str, volume: Volume) -> None:
         raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: the image is constant; check its export")
 
 
-def _read_dicom_folder(folder: Path, doubts: Doubts) -> Volume:
-    from medseg.io.dicom import only_series, read_series
+def _is_dicom(path: Path) -> bool:
+    from medseg.io.dicom_files import is_dicom
 
-    return read_series(only_series(folder), case_name(folder))
+    return is_dicom(path)
+
+
+def _read_dicom(path: Path, doubts: Doubts, modality: str | None) -> Volume:
+    from medseg.io.dicom import read_dicom
+
+    return read_dicom(path, case_name(path), doubts, modality)

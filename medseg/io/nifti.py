@@ -23,6 +23,7 @@ from medseg.domain.volume import Volume
 from medseg.io.files import write_bytes
 from medseg.io.nifti_affine import affine_ras
 from medseg.io.nifti_file import load, parse_header, volume_count
+from medseg.io.upright import upright
 from medseg.io.values import finite
 
 _LABEL_INTENT = 1002  # NIFTI_INTENT_LABEL
@@ -66,8 +67,11 @@ def write_nifti(label_map: LabelMap, path: Path, source: Volume | None = None) -
     """The mask as .nii or .nii.gz, with its label table in the file.
 
     Where the source was a NIfTI file, sform, qform, both codes, pixel dimensions and units are copied bit for bit.
-    Elsewhere both forms hold the affine with code 1 (scanner). The same mask gives the same bytes.
+    Elsewhere both forms hold the affine with code 1 (scanner), and tilted slices come on an upright grid, see
+    `io.upright`. The same mask gives the same bytes.
     """
+    if source is None or source.nifti_header is None:
+        label_map = upright(label_map)
     table = _label_table_xml(label_map.table)
     size = -(-(len(table) + 8) // 16) * 16  # of the extension: a multiple of 16, its two numbers included
     header = _mask_header(label_map, source)

@@ -31,10 +31,11 @@ class Told:
 
 
 def bundles(home: Path) -> None:
-    """What the rows are segmented with: organs (MR, 3-D), ct (the same for CT), grey and cells (2-D)."""
+    """What the rows are segmented with: organs (MR, 3-D), ct and pet (the same for CT and PT), grey and cells (2-D)."""
     made = {
         "organs": volume_bundle(),
         "ct": replace(volume_bundle(), name="organs_ct_segmentation", modality="CT"),
+        "pet": replace(volume_bundle(), name="organs_pet_segmentation", modality="PT"),
         "grey": grey_bundle(),
         "cells": cells_bundle(),
     }
