@@ -52,13 +52,14 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle, demo, evaluate, manifest, segment, train
+    from medseg.cli import bundle, convert, demo, evaluate, manifest, segment, train
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.add_typer(bundle.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
+    app.command("convert")(convert.convert)
     app.command("demo")(demo.demo)
 
 

@@ -142,7 +142,7 @@ def test_an_input_is_refused(home, tmp_path, make, bundle, words):
         (2, ["--device", "gpu"], "not a device"),
         (2, ["--threads", "0"], "--threads"),
         (2, ["--threads", "many"], "--threads"),
-        (2, ["-t", "jpeg"], "give auto, nifti, png, tiff"),
+        (2, ["-t", "jpeg"], "give auto, nifti, seg-nrrd"),
         (2, ["-t", "png"], "a PNG holds one plane"),
         (2, ["--colour"], "--colour"),
     ],
