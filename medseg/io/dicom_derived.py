@@ -149,5 +149,7 @@ def save_dicom(dataset: Any, path: Path) -> None:
     for name in ("InstanceCreation", "Content"):
         setattr(dataset, f"{name}Date", now.strftime("%Y%m%d"))
         setattr(dataset, f"{name}Time", now.strftime("%H%M%S"))
+    for item in dataset.get("ContributingEquipmentSequence") or ():  # highdicom names itself there
+        item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
     with whole_file(path) as temporary, quiet_pydicom():
         dataset.save_as(temporary)

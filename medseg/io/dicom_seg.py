@@ -47,6 +47,8 @@ def write_dicom_seg(
     seed = seed_of(label_map, headers, algorithm, kind)
     with quiet_pydicom():
         segmentation = _segmentation(label_map, headers, algorithm, kind, seed)
+        for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+            item.DimensionOrganizationUID = derived_uid(seed, "dimensions")  # highdicom's is new each time
     save_dicom(segmentation, path)
     return segmentation
 

@@ -40,12 +40,11 @@ def _extensions(path: Path) -> list[bytes]:
         start = file.read(544)
         order = "<" if int.from_bytes(start[:4], "little") in (348, 540) else ">"
         size = struct.unpack(f"{order}i", start[:4])[0]
-        offset = (
-            struct.unpack(f"{order}f", start[108:112]) if size == 348 else struct.unpack(f"{order}q", start[168:176])
-        )
-        if start[size : size + 1] != b"\1" or not size + 4 < offset[0] < _LARGEST:
+        place = ("f", start[108:112]) if size == 348 else ("q", start[168:176])
+        offset = struct.unpack(order + place[0], place[1])[0]
+        if start[size : size + 1] != b"\1" or not size + 4 < offset < _LARGEST:
             return []
-        rest = (start + file.read(int(offset[0]) - len(start)))[size + 4 : int(offset[0])]
+        rest = (start + file.read(max(int(offset) - len(start), 0)))[size + 4 : int(offset)]
     found = []
     while len(rest) >= 16 and 16 <= (length := struct.unpack(f"{order}i", rest[:4])[0]) <= len(rest):
         found.append(rest[8:length].rstrip(b"\0"))
