@@ -19,7 +19,7 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow lint format train-hippocampus train-nuclei constraints docker clean
+.PHONY: help install demo test test-slow test-viewers lint format train-hippocampus train-nuclei constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +36,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
-test: install  ## the tests but the slow ones
-	$(BIN)/pytest -m "not slow"
+test: install  ## the tests but the slow ones and those of viewers
+	$(BIN)/pytest -m "not slow and not viewers"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
+
+test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our files; installs them (Debian packages as root)
+	tests/viewers/setup.sh
+	$(BIN)/pytest -m viewers tests/viewers
 
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .
