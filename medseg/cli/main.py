@@ -52,7 +52,7 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle, convert, demo, evaluate, manifest, segment, train
+    from medseg.cli import bundle, convert, demo, evaluate, manifest, segment, train, view
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
@@ -60,6 +60,7 @@ def _add_commands() -> None:
     app.add_typer(bundle.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
     app.command("convert")(convert.convert)
+    app.command("view")(view.view)
     app.command("demo")(demo.demo)
 
 

@@ -105,7 +105,9 @@ def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, A
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)
-    report = replace(result.report, case=plan.case, outputs=tuple(map(str, plan.outputs)))
+    report = replace(
+        result.report, case=plan.case, outputs=tuple(map(str, plan.outputs)), source=str(plan.source.absolute())
+    )
     algorithm = Algorithm(model.bundle.name, model.bundle.version, model.bundle.weights_sha256)
     write_outputs(plan, volume, replace(result, report=report), algorithm)
     if not quiet:

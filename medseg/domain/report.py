@@ -33,7 +33,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Report:
-    """One segmented case: what was found, by what, how."""
+    """One segmented case: what was found, by what, how.
+
+    source: the image as it was named; empty where it came as values.
+    """
 
     case: str
     bundle: str
@@ -49,6 +52,7 @@ class Report:
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""

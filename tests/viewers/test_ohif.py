@@ -1,6 +1,7 @@
 """What OHIF shows of a segmentation in Orthanc: each label on its slices, pixel for pixel, by name and colour."""
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,10 +35,10 @@ def shown(browse, viewer, volume, seg, picture, k):
     return segmentation, numbers
 
 
-def stored(archive, volume, folder, mask, kind="BINARY"):
+def stored(archive, volume, folder, mask, kind="BINARY", algorithm=ALGORITHM):
     """The series, its segmentation and the report, sent to Orthanc by STOW-RS."""
-    seg = write_dicom_seg(mask, volume.series, folder / "seg.dcm", ALGORITHM, kind)
-    write_dicom_sr(measure(mask, volume), mask.table, seg, volume.series, folder / "sr.dcm", ALGORITHM)
+    seg = write_dicom_seg(mask, volume.series, folder / "seg.dcm", algorithm, kind)
+    write_dicom_sr(measure(mask, volume), mask.table, seg, volume.series, folder / "sr.dcm", algorithm)
     for paths in ([*volume.series.paths], [folder / "seg.dcm", folder / "sr.dcm"]):
         answer = stow(archive[0], paths)
         assert len(answer["00081199"]["Value"]) == len(paths)  # stored
@@ -75,7 +76,7 @@ def test_a_real_ct_with_body_and_bone_by_threshold(archive, browse, tmp_path, pi
     hu = volume.voxels[0]
     wanted = np.where(hu > 200, 2, np.where(hu > -300, 1, 0))
     assert (mask.voxels != wanted).mean() < 1e-4  # the network computes in float32
-    seg = stored(archive, volume, tmp_path, mask)
+    seg = stored(archive, volume, tmp_path, mask, algorithm=replace(ALGORITHM, name="thresholds_ct_for_tests"))
     segmentation, numbers = shown(browse, archive[1], volume, seg, pictures / "ohif_ct.png", 14)
     assert [s["label"] for s in segmentation["segments"]] == list(CT_LABELS.names)
     assert (numbers == mask.voxels).all()

@@ -91,3 +91,4 @@ def ohif(dist: Path, orthanc: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
+        server.server_close()
