@@ -116,12 +116,13 @@ def _facts(scene: Scene) -> dict[str, Any]:
         "mask": _MASK,
         "window": [low, high if high > low else low + 1],
         "flat": scene.volume.geometry.spatial_dims == 2,
+        "instances": scene.label_map.table.kind == "instances",
         "labels": _labels(scene),
     }
 
 
 def _labels(scene: Scene) -> list[dict[str, Any]]:
-    """The rows of the list. Instances share their name and take turns with the colours; only the first row is told."""
+    """The label of each index of the drawn mask, from 1. Instances share their name and take turns with the colours."""
     rows = [
         {
             "name": label.name,
@@ -134,10 +135,7 @@ def _labels(scene: Scene) -> list[dict[str, Any]]:
     ]
     if scene.label_map.table.kind == "semantic":
         return rows
-    return [
-        {**rows[0], "colour": list(colour), **({} if n == 0 else {"amount": "", "centre": None})}
-        for n, colour in enumerate(INSTANCE_COLOURS)
-    ]
+    return [{**rows[0], "colour": list(colour)} for colour in INSTANCE_COLOURS]
 
 
 def _amount(measure: Measure) -> str:

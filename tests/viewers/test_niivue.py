@@ -74,4 +74,4 @@ def test_a_colour_picture_and_its_numbered_cells(shown):
     assert page["volumes"][1]["dims"] == [60, 40, 1]
     assert page["volumes"][1]["count"] == np.count_nonzero(cells)
     assert page["volumes"][1]["values"] == list(range(13))  # twelve colours in turn
-    assert page["rows"][0] == {"name": "cell", "amount": "14 found", "colour": "rgb(255,170,0)"}
+    assert page["rows"] == [{"name": "cell", "amount": "14 found", "colour": "rgb(255,170,0)"}]

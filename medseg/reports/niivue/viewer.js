@@ -32,7 +32,8 @@
   }
   const nv = new niivue.Niivue({
     backColor: [0.07, 0.08, 0.09, 1], crosshairColor: [1, 0.8, 0.2, 0.8], isRadiologicalConvention: true,
-    isNearestInterpolation: false, multiplanarForceRender: false, dragAndDropEnabled: false, logLevel: 'error',
+    isNearestInterpolation: true, dragAndDropEnabled: false, logLevel: 'error',
+    crosshairWidth: scene.flat ? 0 : 0.2, crosshairWidthUnit: 'percent', isOrientationTextVisible: !scene.flat,
   });
   await nv.attachToCanvas(canvas);
   const [low, high] = scene.window;
@@ -59,11 +60,16 @@
   }
 
   const goTo = millimetres => { nv.scene.crosshairPos = nv.mm2frac(millimetres); nv.drawScene(); };
-  scene.labels.forEach((label, n) => {
+  const rows = scene.instances ? scene.labels.slice(0, 1) : scene.labels; // instances have one row and many colours
+  rows.forEach((label, n) => {
     const row = document.createElement('li');
     const box = Object.assign(document.createElement('input'), { type: 'checkbox', checked: true });
     box.setAttribute('aria-label', `show ${label.name}`);
-    box.onchange = () => { box.checked ? hidden.delete(n + 1) : hidden.add(n + 1); paint(); };
+    const indices = scene.instances ? scene.labels.map((_, m) => m + 1) : [n + 1];
+    box.onchange = () => {
+      for (const index of indices) box.checked ? hidden.delete(index) : hidden.add(index);
+      paint();
+    };
     const swatch = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
     const square = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
     for (const [key, value] of Object.entries({ width: '100%', height: '100%', rx: 3, fill: `rgb(${label.colour})` }))
