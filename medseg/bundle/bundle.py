@@ -10,6 +10,7 @@ from typing import Literal
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import UsageError
 from medseg.domain.labels import LabelTable
+from medseg.domain.manifest import Fold
 from medseg.networks.build import NetworkSpec
 from medseg.windows import WindowSpec
 
@@ -44,11 +45,23 @@ class FieldOfView:
 
 
 @dataclass(frozen=True)
+class DepthScore:
+    """What a depth of a UNet++ costs and gives: mean Dice on the validation cases, seconds a case, parameters."""
+
+    depth: int
+    dice: float
+    seconds: float
+    parameters: int
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A segmentation model as described by its folder.
 
-    class_values:   the label value of each output channel 1..K-1 of the network.
     weights_sha256: digest of models/model.pt; checked before it is loaded.
+    flip_axes:      array axes of the network's grid along which it was trained with mirror images.
+    fold:           the part of a cross-validation that did not train the network.
+    depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
     """
 
     name: str
@@ -65,6 +78,9 @@ class Bundle:
     labels: LabelTable
     weights_sha256: str
     field_of_view: FieldOfView | None = None
+    flip_axes: tuple[int, ...] = ()
+    fold: Fold | None = None
+    depths: tuple[DepthScore, ...] = ()
 
     def __post_init__(self) -> None:
         if self.postprocess.decision == "instances" and self.preprocess.spacing_mm is not None:
@@ -72,6 +88,8 @@ class Bundle:
                 f"bundle {self.name}: instances are found on the image's own grid, so it has no spacing_mm"
             )
         self._require_one_kind_of_grid()
+        if any(axis not in range(self.network.spatial_dims) for axis in self.flip_axes):
+            raise UsageError(f"bundle {self.name}: flip_axes {self.flip_axes} are no axes of its images")
         classes = 3 if self.postprocess.decision == "instances" else 1 + len(self.labels)
         if self.network.out_channels != classes:
             raise UsageError(f"bundle {self.name}: {self.network.out_channels} channels for {classes} classes")

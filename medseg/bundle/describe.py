@@ -34,6 +34,8 @@ def describe(name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64
         labels=manifest.labels,
         weights_sha256="",
         field_of_view=field_of_view(extents_mm) if extents_mm is not None else None,
+        flip_axes=spec.augment.flip_axes,
+        fold=spec.fold,
     )
 
 

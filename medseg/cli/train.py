@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, cast
 
 import typer
-
-if TYPE_CHECKING:
-    from medseg.engines.plan import TrainSpec
 
 
 def train(
     manifest: Annotated[Path, typer.Argument(help="The data set: a JSON file of `medseg manifest build`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the bundle, bundles/NAME.")],
-    network: Annotated[str, typer.Option(help="unet, residual_unet, unetpp, ...")] = "unet",
+    network: Annotated[str, typer.Option(help="unet, unetpp, residual_unet, fcn, ... or a MONAI network.")] = "unet",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps in all.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
     plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of the plan, as batch.count=4; may be repeated.")
+    ] = None,
+    fold: Annotated[str | None, typer.Option(help="K/N: hold out fold K of N, train on all others.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     work: Annotated[Path | None, typer.Option(help="Folder of checkpoints and curve [OUTPUT.training].")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -30,15 +31,17 @@ def train(
 
     keep_freed_memory()
     import json
+    from dataclasses import replace
 
     from medseg.bundle.card import new_card
     from medseg.bundle.describe import describe
     from medseg.bundle.pack import pack
-    from medseg.cli import progress
+    from medseg.cli import planning, progress
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_samples
-    from medseg.domain.errors import InputError, OutputError
-    from medseg.engines.plan import class_names, default_plan, extents_mm, to_target
+    from medseg.domain.errors import InputError, OutputError, UsageError
+    from medseg.domain.manifest import held_out, parse_fold
+    from medseg.engines.plan import class_names, extents_mm, to_target
     from medseg.engines.trainer import fit
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import data_root, read_manifest
@@ -52,9 +55,16 @@ def train(
         raise OutputError(f"{output}: exists already; choose another folder or delete it")
     require_writable(work)
     require_writable(output.parent)
-    spec = default_plan(described, network, steps, seed)
-    if plan is not None:
-        spec = _read_plan(plan)
+    chosen_fold = parse_fold(fold) if fold else None
+    if chosen_fold is not None:
+        described = held_out(described, chosen_fold)
+    suggestion = None if plan else planning.suggested(described, root, chosen, network, steps, seed)
+    spec = suggestion.spec if suggestion else planning.read_plan(cast(Path, plan))
+    if chosen_fold is not None:
+        spec = replace(spec, fold=chosen_fold, keep="last")  # so that the fold held out has picked nothing
+    spec = planning.with_settings(spec, settings or [])
+    if spec.fold != chosen_fold:
+        raise UsageError(f"the plan holds out fold {spec.fold}; say so with --fold {spec.fold}")
     describe(output.name, described, spec, None)  # what could not be packed is refused before the work
     parts = described.part("train"), described.part("validation")
     if not all(parts):
@@ -62,7 +72,11 @@ def train(
             f"{manifest}: has {len(parts[0])} cases to train and {len(parts[1])} to validate on, and needs both; "
             "build it with --split GROUP=validation"
         )
-    _keep_plan(spec, work)
+    planning.keep_plan(spec, work)
+    if suggestion is not None:
+        planning.keep_fingerprint(suggestion, work)
+        if not quiet:
+            print("\n".join(planning.explained(suggestion)), file=sys.stderr)
     with progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
         training, validation = (
             load_samples(described, cases, root, spec.preprocess, to_target(described), lambda: advance(1))
@@ -90,34 +104,3 @@ def train(
     )
     pack(described_bundle, trained.weights, output, new_card(described_bundle, parameters, story))
     print(f"packed {output}; next: medseg evaluate {output} {manifest} --split test --card", file=sys.stderr)
-
-
-def _keep_plan(spec: TrainSpec, work: Path) -> None:
-    """plan.json of the training; raises UsageError where the folder holds the checkpoints of another plan."""
-    import json
-
-    from medseg.domain.errors import UsageError
-    from medseg.domain.spec import to_plain
-    from medseg.io.files import write_text
-
-    path, text = work / "plan.json", json.dumps(to_plain(spec), indent=1) + "\n"
-    if any(work.glob("step-*.pt")) and path.exists() and path.read_bytes() != text.encode():
-        raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
-    write_text(path, text)
-
-
-def _read_plan(path: Path) -> TrainSpec:
-    """Raises: UsageError, naming the file, for one that is missing or no plan."""
-    import json
-
-    from medseg.domain.errors import UsageError
-    from medseg.domain.spec import from_plain
-    from medseg.engines.plan import TrainSpec
-
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"--plan {path}: cannot be read as JSON ({error}); give the plan.json of a training"
-        ) from error
-    return from_plain(TrainSpec, data, str(path))

@@ -144,7 +144,7 @@ def _change_intensities(drawn: Drawn, images: Tensor) -> Tensor:
 def _coarsen(image: Tensor, factor: float) -> Tensor:
     mode = "bilinear" if image.ndim == 3 else "trilinear"
     small = [max(int(n / factor), 1) for n in image.shape[1:]]
-    return F.interpolate(F.interpolate(image[None], small, mode="nearest"), list(image.shape[1:]), mode=mode)[0]
+    return F.interpolate(F.interpolate(image[None], small, mode="nearest-exact"), list(image.shape[1:]), mode=mode)[0]
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:

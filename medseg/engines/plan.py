@@ -13,7 +13,7 @@ from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import BatchSpec, MaskToTarget, Sample
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.geometry import Float64Array
-from medseg.domain.manifest import Manifest
+from medseg.domain.manifest import Fold, Manifest
 from medseg.losses import LossSpec
 from medseg.networks.build import NetworkSpec
 from medseg.postprocess.instances import boundary_classes
@@ -42,6 +42,10 @@ class TrainSpec:
     epoch_steps:      steps between two validations, each of which ends with a checkpoint.
     patience_epochs:  validations without a better score after which the training ends early.
     score:            of the validation: mean "dice" or "iou" over labels and cases.
+    keep:             which weights: of the "best" validation, or the "last", so that the validation picks nothing and
+                      its cases are as good as a test.
+    fold:             the part of a cross-validation that is held out; None: the manifest's own splits.
+    validation_cases: at most so many cases, evenly taken, are scored at each validation.
     """
 
     network: NetworkSpec
@@ -56,37 +60,9 @@ class TrainSpec:
     patience_epochs: int = 1000
     score: Literal["dice", "iou"] = "dice"
     seed: int = 0
-
-
-def default_plan(manifest: Manifest, preset: str = "unet", steps: int | None = None, seed: int = 0) -> TrainSpec:
-    """Defaults for a data set, by its number of axes and the kind of its labels."""
-    volumes = manifest.spatial_dims == 3
-    size = (32, 48, 32) if volumes else (192, 192)
-    return TrainSpec(
-        network=NetworkSpec(
-            preset,
-            manifest.spatial_dims,
-            manifest.channels,
-            target_classes(manifest),
-            (16, 32, 64, 128) if volumes else (16, 32, 64, 128, 256),
-        ),
-        preprocess=PreprocessSpec(
-            manifest.channels,
-            spacing_mm=(1.0, 1.0, 1.0) if volumes else None,
-            normalise="zscore" if volumes else "percentile",
-        ),
-        window=WindowSpec(size if volumes else (256, 256), overlap=0.5, weighting="gaussian", batch=4),
-        batch=BatchSpec(size, count=8),
-        augment=AugmentSpec(
-            flip_axes=(0,) if volumes else (0, 1),
-            rotation_degrees=15.0 if volumes else 180.0,
-            scale=1.2 if volumes else 1.6,
-        ),
-        loss=LossSpec(),
-        optimiser=OptimiserSpec(),
-        steps=steps or 3600,
-        seed=seed,
-    )
+    keep: Literal["best", "last"] = "best"
+    validation_cases: int = 64
+    fold: Fold | None = None
 
 
 def target_classes(manifest: Manifest) -> int:

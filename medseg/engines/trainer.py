@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training ends with: the weights of the best validation and how it went.
+    """What a training ends with: the weights of the best validation, or the last, and how it went.
 
     history: one row for each validation: step, mean loss since the last one, scores.
     """
@@ -82,6 +82,7 @@ def fit(
         optimiser.load_state_dict(state["optimiser"])
         history, best, done = state["history"], state["best"], state["step"]
 
+    watched = _evenly(validation, spec.validation_cases)
     batches = Batches(training, spec.batch, spec.augment, spec.seed)
     step = make_step(network, average, build_loss(spec.loss), optimiser, spec.optimiser, spec.steps, device)
 
@@ -95,11 +96,11 @@ def fit(
 
     def validate(engine: Engine) -> None:
         number = engine.state.iteration
-        scores = score(average.module, validation, spec.window, device, spec.score)
+        scores = score(average.module, watched, spec.window, device, spec.score)
         mean = sum(scores) / len(scores)
         history.append({"step": number, "loss": sum(losses) / len(losses), "scores": scores})
         losses.clear()
-        if mean > best["score"]:
+        if mean > best["score"] or spec.keep == "last":
             weights = {name: value.detach().cpu().clone() for name, value in average.module.state_dict().items()}
             best.update(score=mean, step=number, weights=weights)
         save_checkpoint(
@@ -133,3 +134,8 @@ def fit(
             trainer.load_state_dict({"iteration": done, "epoch_length": spec.epoch_steps, "max_epochs": epochs})
         trainer.run(repeat(None), max_epochs=epochs, epoch_length=spec.epoch_steps)
     return Trained(best["weights"], best["step"], best["score"], tuple(history))
+
+
+def _evenly(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
+    """At most so many of the samples, spread over their order."""
+    return samples if len(samples) <= most else [samples[n * len(samples) // most] for n in range(most)]

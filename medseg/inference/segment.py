@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from medseg import __version__
 from medseg.backends.eager import eager
+from medseg.backends.mirrored import mirrored
 from medseg.backends.precision import Precision
 from medseg.bundle.bundle import Bundle, StoredBundle
 from medseg.bundle.weights import load_network
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
-from medseg.domain.errors import FieldOfViewError, InputError, MedsegError
+from medseg.domain.errors import FieldOfViewError, InputError, MedsegError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Report
@@ -40,13 +41,17 @@ class NotFiniteError(MedsegError):
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32."""
+    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32.
+
+    settings: what was asked for beside the bundle's own values; stands in the report.
+    """
 
     bundle: Bundle
     network: Network
     exact: Network
     device: torch.device
     precision: Precision
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,10 +62,28 @@ class Segmentation:
     report: Report
 
 
-def load_model(stored: StoredBundle, device: torch.device, precision: Precision) -> Model:
-    """The bundle's network on the device; loaded once for many cases."""
+def load_model(
+    stored: StoredBundle, device: torch.device, precision: Precision, depth: int | None = None, tta: bool = False
+) -> Model:
+    """The bundle's network on the device; loaded once for many cases.
+
+    depth: of a UNet++, which of its heads answers; the shallower, the faster.
+    tta:   the mean answer over the mirror images that the network was trained with: 2 to 8 times the work.
+    Raises: UsageError for a depth that the network has not, or tta without mirror images in training.
+    """
+    bundle = stored.bundle
+    greatest = bundle.network.greatest_depth
+    if depth is not None and not 1 <= depth <= (greatest or 0):
+        there = "one depth" if greatest is None else f"depths 1 to {greatest}"
+        raise UsageError(f"--depth {depth}: the network of bundle {bundle.name} has {there}")
+    if tta and not bundle.flip_axes:
+        raise UsageError(f"--tta: bundle {bundle.name} was not trained with mirror images; leave it out")
     network = load_network(stored)
-    return Model(stored.bundle, eager(network, device, precision), eager(network, device, "fp32"), device, precision)
+    wanted, exact = eager(network, device, precision, depth), eager(network, device, "fp32", depth)
+    if tta:
+        wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
+    settings = ({"depth": depth} if depth else {}) | ({"tta": True} if tta else {})
+    return Model(bundle, wanted, exact, device, precision, settings)
 
 
 def segment(
@@ -113,7 +136,7 @@ def segment(
         seconds={"segment": round(time.perf_counter() - started, 3)},
         measures=tuple(measures),
         notes=tuple(notes),
-        settings={"roi": [str(box) for box in boxes]},
+        settings={"roi": [str(box) for box in boxes], **model.settings},
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
