@@ -14,6 +14,8 @@ from medseg.domain.manifest import Fold
 from medseg.networks.build import NetworkSpec
 from medseg.windows import WindowSpec
 
+SliceKind = Literal["axial", "coronal", "sagittal"]
+
 _SHRINKING = ("unet_2015_valid",)
 
 
@@ -61,6 +63,7 @@ class Bundle:
     weights_sha256: digest of models/model.pt; checked before it is loaded.
     flip_axes:      array axes of the network's grid along which it was trained with mirror images.
     fold:           the part of a cross-validation that did not train the network.
+    slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
     depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
     """
 
@@ -81,6 +84,7 @@ class Bundle:
     flip_axes: tuple[int, ...] = ()
     fold: Fold | None = None
     depths: tuple[DepthScore, ...] = ()
+    slices: SliceKind | None = None
 
     def __post_init__(self) -> None:
         if self.postprocess.decision == "instances" and self.preprocess.spacing_mm is not None:
@@ -90,6 +94,8 @@ class Bundle:
         self._require_one_kind_of_grid()
         if any(axis not in range(self.network.spatial_dims) for axis in self.flip_axes):
             raise UsageError(f"bundle {self.name}: flip_axes {self.flip_axes} are no axes of its images")
+        if self.slices is not None and self.network.spatial_dims != 2:
+            raise UsageError(f"bundle {self.name}: takes volumes, so it has no {self.slices} slices")
         classes = 3 if self.postprocess.decision == "instances" else 1 + len(self.labels)
         if self.network.out_channels != classes:
             raise UsageError(f"bundle {self.name}: {self.network.out_channels} channels for {classes} classes")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, PostprocessSpec, SliceKind, StoredBundle
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
@@ -59,6 +59,7 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         field_of_view=from_plain(FieldOfView | None, own.get("field_of_view"), "field_of_view"),
         flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
         fold=from_plain(Fold | None, own.get("fold"), "fold"),
+        slices=from_plain(SliceKind | None, own.get("slices"), "slices"),  # type: ignore[arg-type]
         depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
     )
 

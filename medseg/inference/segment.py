@@ -27,6 +27,7 @@ from medseg.domain.volume import Volume
 from medseg.inference.measure import measure
 from medseg.inference.region import Box, crop_to_box
 from medseg.inference.resample import labels_on_source
+from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary, renumber
@@ -143,8 +144,12 @@ def segment(
 
 def expected_windows(volume: Volume, bundle: Bundle) -> int:
     """About how many windows the whole image takes; for progress bars."""
-    if volume.geometry.spatial_dims != bundle.network.spatial_dims:
+    if volume.geometry.spatial_dims < bundle.network.spatial_dims:
         return 1  # `segment` will refuse it
+    if volume.geometry.spatial_dims > bundle.network.spatial_dims:
+        slicing = slicing_of(volume, bundle)
+        shown = [volume.geometry.shape_ijk[axis] for axis in (slicing.across, slicing.down)]
+        return volume.geometry.shape_ijk[slicing.axis] * window_count(shown, bundle.window)
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
     shape = [max(round(e / s), 1) for e, s in zip(volume.geometry.extent_mm, spacing, strict=True)]
     return window_count(shape, bundle.window)
@@ -153,7 +158,9 @@ def expected_windows(volume: Volume, bundle: Bundle) -> int:
 def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
     """Raises: InputError for another number of axes, colour in a grey model or another modality."""
     dims = bundle.network.spatial_dims
-    if volume.geometry.spatial_dims != dims:
+    if volume.geometry.spatial_dims > dims:
+        require_sliceable(bundle, name)
+    elif volume.geometry.spatial_dims < dims:
         kinds = {2: "a picture", 3: "a volume"}
         raise InputError(
             f"{name}: is {kinds[volume.geometry.spatial_dims]} of {volume.geometry.shape_ijk} voxels, bundle "
@@ -187,6 +194,8 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
 def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
     """Label values (*S) on the part's grid, the number of windows and a note."""
     bundle = model.bundle
+    if part.geometry.spatial_dims > bundle.network.spatial_dims:
+        return _segment_slices(part, model, on_window)
     (image,) = preprocess(part, bundle.preprocess)
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
@@ -204,6 +213,21 @@ def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] |
                 f"{part.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
             ) from None
         return labels, count, f"{model.precision} overflowed; computed again in fp32"
+
+
+def _segment_slices(
+    part: Volume, model: Model, on_window: Callable[[int], None] | None
+) -> tuple[NDArray[Any], int, str]:
+    """A volume through a 2-D network: as `_segment_part`, each slice a picture, normalised as in training."""
+    slicing = slicing_of(part, model.bundle)
+    labels: NDArray[Any] = np.zeros(part.geometry.shape_ijk, np.uint16)
+    windows, notes = 0, dict[str, None]()
+    for k, picture in pictures(part, slicing, model.bundle):
+        found, count, note = _segment_part(picture, model, on_window)
+        put_back(found, labels, k, slicing)
+        windows += count
+        notes[note] = None
+    return labels, windows, "; ".join(filter(None, notes))
 
 
 def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:

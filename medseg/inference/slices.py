@@ -61,14 +61,15 @@ def _nearest_axes(directions: NDArray[np.float64]) -> list[int]:
     return nearest
 
 
-def pictures(volume: Volume, slicing: Slicing) -> Iterator[tuple[int, Volume]]:
-    """Each slice that is not constant, with its place, as a picture of known pixel size."""
+def pictures(volume: Volume, slicing: Slicing, bundle: Bundle) -> Iterator[tuple[int, Volume]]:
+    """Each slice that has contrast to be normalised by, with its place, as a picture of known pixel size."""
     spacing_mm = volume.geometry.spacing_mm
     sizes = (spacing_mm[slicing.across], spacing_mm[slicing.down])
     for k in range(volume.geometry.shape_ijk[slicing.axis]):
         pixels = np.ascontiguousarray(_turned(volume.voxels.take(k, 1 + slicing.axis), slicing, 1))
-        if np.ptp(pixels) == 0:
-            continue  # nothing to see, and nothing to normalise by
+        low, high = (1, 99) if bundle.preprocess.normalise == "percentile" else (0, 100)
+        if np.ptp(np.percentile(pixels, (low, high))) == 0:
+            continue
         geometry = Geometry(pixels.shape[1:], np.diag([-sizes[0], -sizes[1], 1.0, 1.0]))
         yield k, replace(volume, voxels=pixels, geometry=geometry, nifti_header=None, series=None)
 
@@ -84,8 +85,8 @@ def require_sliceable(bundle: Bundle, name: str) -> None:
     """Raises: InputError for bundles that number things: one thing in two slices would count twice."""
     if bundle.labels.kind == "instances":
         raise InputError(
-            f"{name}: is a volume, and bundle {bundle.name} numbers the things of a picture: what lies in several slices "
-            "would be counted several times; give single pictures"
+            f"{name}: is a volume, and bundle {bundle.name} numbers the things of a picture: what lies in several "
+            "slices would be counted several times; give single pictures"
         )
 
 

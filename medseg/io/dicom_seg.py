@@ -49,6 +49,9 @@ def write_dicom_seg(
         segmentation = _segmentation(label_map, headers, algorithm, kind, seed)
         for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
             item.DimensionOrganizationUID = derived_uid(seed, "dimensions")  # highdicom's is new each time
+        for segment in segmentation.SegmentSequence:
+            if not algorithm.automatic and "SegmentationAlgorithmIdentificationSequence" in segment:
+                del segment.SegmentationAlgorithmIdentificationSequence  # highdicom wants a family; nobody knows it
     save_dicom(segmentation, path)
     return segmentation
 
@@ -124,8 +127,6 @@ def _description(label: Label, number: int, algorithm: Algorithm, seed: str) -> 
         tracking_id=label.name,
         display_color=hd.color.CIELabColor.from_rgb(*label.colour),
     )
-    if not algorithm.automatic:
-        del description.SegmentationAlgorithmIdentificationSequence  # nobody knows of what family it was
     description.SegmentDescription = f"label value {label.value}"
     if label.modifier is not None:
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
