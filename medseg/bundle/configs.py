@@ -14,7 +14,7 @@ from medseg.networks.build import NETWORKS
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
 # Of a bundle; left out of its metadata where empty.
-_OPTIONAL = ("field_of_view", "flip_axes", "fold", "depths", "slices")
+_OPTIONAL = ("field_of_view", "localiser", "flip_axes", "fold", "slices", "depths", "quality")
 
 
 def network_def(bundle: Bundle) -> dict[str, Any]:
@@ -195,12 +195,17 @@ def metadata(bundle: Bundle, scores: dict[str, float], changes: dict[str, str]) 
         "intended_use": "Research only; not a medical device and not for diagnosis",
         "references": [],
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": prediction}},
-        "medseg": {
-            "name": bundle.name,
-            "modality": bundle.modality,
-            "data_licence": bundle.data_licence,
-            "labels": to_plain(bundle.labels),
-            "weights_sha256": bundle.weights_sha256,
-            **{name: to_plain(getattr(bundle, name)) for name in _OPTIONAL if getattr(bundle, name)},
-        },
+        "medseg": own_metadata(bundle),
+    }
+
+
+def own_metadata(bundle: Bundle) -> dict[str, Any]:
+    """What stands under "medseg" in metadata.json."""
+    return {
+        "name": bundle.name,
+        "modality": bundle.modality,
+        "data_licence": bundle.data_licence,
+        "labels": to_plain(bundle.labels),
+        "weights_sha256": bundle.weights_sha256,
+        **{name: to_plain(getattr(bundle, name)) for name in _OPTIONAL if getattr(bundle, name)},
     }

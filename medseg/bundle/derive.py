@@ -13,27 +13,26 @@ from medseg.domain.errors import UsageError
 from medseg.networks.build import build_network
 from medseg.networks.ensemble import join_weights
 
-_OWN = {"name": "", "version": "", "weights_sha256": "", "fold": None, "depths": ()}
-
 
 def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, Tensor]]:
     """The bundle and weights of the ensemble of two or more bundles, as of the folds of a cross-validation.
 
+    A localiser is not taken along: `medseg bundle localise` adds it.
     Raises: UsageError if they differ in more than weights, fold and name; BundleError as `load_network`.
     """
     if len(parts) < 2:
         raise UsageError("an ensemble needs at least two bundles")
     first = parts[0].bundle
     for part in parts[1:]:
-        for field, value in vars(replace(first, **_OWN)).items():
-            if getattr(replace(part.bundle, **_OWN), field) != value:
+        for field, value in vars(_form(first)).items():
+            if getattr(_form(part.bundle), field) != value:
                 raise UsageError(f"{part.folder}: its {field} is not that of {parts[0].folder}; they cannot be joined")
     options = {**(first.network.options or {}), "members": len(parts)}
     if (first.network.options or {}).get("members", 1) > 1:
         raise UsageError(f"{parts[0].folder}: is an ensemble already; join the bundles it was made of")
-    bundle = replace(first, **_OWN, network=replace(first.network, options=options))
+    network = replace(first.network, options=options)
     weights = join_weights([load_network(part).state_dict() for part in parts])
-    return replace(bundle, name=name, version=first.version), weights
+    return replace(_form(first), name=name, version=first.version, network=network), weights
 
 
 def pruned(stored: StoredBundle, depth: int, name: str) -> tuple[Bundle, dict[str, Tensor]]:
@@ -49,11 +48,16 @@ def pruned(stored: StoredBundle, depth: int, name: str) -> tuple[Bundle, dict[st
     smaller = replace(spec, widths=spec.widths[: depth + 1])
     weights = load_network(stored).state_dict()
     kept = {key: weights[key] for key in build_network(smaller).state_dict()}
-    bundle = replace(stored.bundle, **_OWN, network=smaller)
     return replace(
-        bundle,
+        _form(stored.bundle),
+        network=smaller,
         name=name,
         version=stored.bundle.version,
         fold=stored.bundle.fold,
         depths=tuple(score for score in stored.bundle.depths if score.depth <= depth),
     ), kept
+
+
+def _form(bundle: Bundle) -> Bundle:
+    """What bundles of one training plan share; what was measured or added afterwards is left out."""
+    return replace(bundle, name="", version="", weights_sha256="", fold=None, depths=(), quality=None, localiser=None)

@@ -5,19 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, PostprocessSpec, SliceKind, StoredBundle
+from medseg.bundle.bundle import (
+    Bundle,
+    DepthScore,
+    FieldOfView,
+    Localiser,
+    PostprocessSpec,
+    SliceKind,
+    StoredBundle,
+)
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
 from medseg.domain.manifest import Fold
 from medseg.domain.spec import from_plain
+from medseg.metrics.quality import QualityFit
 from medseg.networks.build import MONAI_NETWORKS, NETWORKS, NetworkSpec
 from medseg.windows import WindowSpec
 
 _LARGEST_CONFIG = 1 << 20
+Part = TypeVar("Part")
 _READ = ("network_def", "preprocessing", "inferer", "postprocessing")
 
 
@@ -56,12 +66,18 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         postprocess=_postprocess(config["postprocessing"]["transforms"]),
         labels=from_plain(LabelTable, own["labels"], "labels"),
         weights_sha256=_text(own, "weights_sha256"),
-        field_of_view=from_plain(FieldOfView | None, own.get("field_of_view"), "field_of_view"),
+        field_of_view=_optional(FieldOfView, own, "field_of_view"),
         flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
-        fold=from_plain(Fold | None, own.get("fold"), "fold"),
-        slices=from_plain(SliceKind | None, own.get("slices"), "slices"),  # type: ignore[arg-type]
+        fold=_optional(Fold, own, "fold"),
+        slices=from_plain(SliceKind, own["slices"], "slices") if "slices" in own else None,  # type: ignore[arg-type]
         depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
+        localiser=_optional(Localiser, own, "localiser"),
+        quality=_optional(QualityFit, own, "quality"),
     )
+
+
+def _optional(kind: type[Part], own: dict[str, Any], key: str) -> Part | None:
+    return from_plain(kind, own[key], key) if key in own else None
 
 
 def _text(data: dict[str, Any], key: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def suggested(
     return suggest(manifest, seen, describe_device(device, _memory_bytes()), network, steps, seed)
 
 
-def with_settings(spec: TrainSpec, settings: list[str]) -> TrainSpec:
+def with_settings(spec: TrainSpec, settings: Sequence[str]) -> TrainSpec:
     """The plan with single values replaced: "batch.count=4", "network.widths=[16,32]", "keep=last".
 
     Raises: UsageError for a key that the plan has not, or a value of another type.
@@ -88,10 +89,10 @@ def keep_plan(spec: TrainSpec, work: Path) -> None:
     from medseg.domain.spec import to_plain
     from medseg.io.files import write_text
 
-    path, text = work / "plan.json", json.dumps(to_plain(spec), indent=1) + "\n"
-    if any(work.glob("step-*.pt")) and path.exists() and path.read_bytes() != text.encode():
+    path = work / "plan.json"
+    if any(work.glob("step-*.pt")) and path.exists() and read_plan(path) != spec:
         raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
-    write_text(path, text)
+    write_text(path, json.dumps(to_plain(spec), indent=1) + "\n")
 
 
 def keep_fingerprint(suggestion: Suggestion, work: Path) -> None:
@@ -120,6 +121,16 @@ def explained(suggestion: Suggestion) -> list[str]:
         shown = "" if isinstance(value, dict) else f" {json.dumps(1 if value is None else value)}"
         lines.append(f"{key}{shown}: {reason}")
     return lines
+
+
+def reasons_of(suggestion: Suggestion, spec: TrainSpec) -> dict[str, str]:
+    """The reasons of a plan that was suggested; what was then changed says so."""
+    from medseg.domain.spec import to_plain
+    from medseg.reports.training import flat
+
+    before, after = flat(to_plain(suggestion.spec)), flat(to_plain(spec))
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return suggestion.reasons | dict.fromkeys(changed, "set on the command line")
 
 
 def _memory_bytes() -> int:

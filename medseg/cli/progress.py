@@ -59,6 +59,8 @@ def in_words(measure: Measure) -> str:
     >>> from medseg.domain.report import Measure
     >>> in_words(Measure("spleen", 1, 1000, volume_ml=182.5))
     'spleen 182.500 ml'
+    >>> in_words(Measure("anterior hippocampus", 1, 2188, volume_ml=2.188, region="left"))
+    'left anterior hippocampus 2.188 ml'
     """
     amounts = []
     if measure.instances is not None:
@@ -69,6 +71,8 @@ def in_words(measure: Measure) -> str:
         amounts.append(f"{measure.area_mm2:.4g} mm2")
     else:
         amounts.append(f"{measure.voxels} pixels")
-    where = f" in box {measure.region}" if measure.region else ""
+    is_box = "," in (measure.region or "")
+    before = f"{measure.region} " if measure.region and not is_box else ""
+    where = f" in box {measure.region}" if is_box else ""
     cut = ", touches the edge" if measure.touches_border and measure.instances is None else ""
-    return f"{measure.label}{where} {', '.join(amounts)}{cut}"
+    return f"{before}{measure.label}{where} {', '.join(amounts)}{cut}"

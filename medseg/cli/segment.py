@@ -10,8 +10,8 @@ import typer
 
 if TYPE_CHECKING:
     from medseg.cli.outputs import Plan
+    from medseg.inference.model import Model
     from medseg.inference.region import Box
-    from medseg.inference.segment import Model
 
 
 def segment(
@@ -53,8 +53,8 @@ def segment(
     from medseg.backends.precision import choose_precision
     from medseg.bundle.store import find_bundle
     from medseg.cli.device import choose_device
+    from medseg.inference.model import load_model
     from medseg.inference.region import parse_box
-    from medseg.inference.segment import load_model
 
     boxes = [parse_box(text) for text in roi or []]
     stored = find_bundle(bundle)

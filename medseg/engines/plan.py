@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import BatchSpec, MaskToTarget, Sample
 from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.errors import UsageError
 from medseg.domain.geometry import Float64Array
 from medseg.domain.manifest import Fold, Manifest
 from medseg.losses import LossSpec
@@ -46,6 +47,8 @@ class TrainSpec:
                       its cases are as good as a test.
     fold:             the part of a cross-validation that is held out; None: the manifest's own splits.
     validation_cases: at most so many cases, evenly taken, are scored at each validation.
+    accumulate:       parts in which each process computes its share of a batch, one after the other, in less memory;
+                      the step is that of the whole batch. All parts but one are computed forwards twice.
     """
 
     network: NetworkSpec
@@ -63,6 +66,14 @@ class TrainSpec:
     keep: Literal["best", "last"] = "best"
     validation_cases: int = 64
     fold: Fold | None = None
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.accumulate <= self.batch.count:
+            raise UsageError(f"accumulate must be 1 to batch.count ({self.batch.count}), not {self.accumulate}")
+        weights, classes = self.loss.class_weights, self.network.out_channels
+        if weights is not None and len(weights) != classes:
+            raise UsageError(f"loss.class_weights: {len(weights)} for {classes} classes, the background included")
 
 
 def target_classes(manifest: Manifest) -> int:

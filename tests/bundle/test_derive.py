@@ -13,7 +13,9 @@ from medseg.bundle.reader import read_bundle
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.domain.manifest import Fold
-from medseg.inference.segment import load_model, segment
+from medseg.inference.model import Wishes, fast_depth, load_model
+from medseg.inference.segment import segment
+from medseg.metrics.quality import QualityFit
 from medseg.networks.build import NetworkSpec, build_network
 from tests.bundles import CPU, blob_volume, volume_bundle
 
@@ -87,12 +89,51 @@ def test_there_is_nothing_to_prune(tmp_path, depth):
 
 def test_depth_and_mirror_images_are_told_and_refused_where_there_are_none(tmp_path):
     whole = stored(tmp_path / "whole", 1, replace(volume_bundle(), network=UNETPP, flip_axes=(0,)))
-    model = load_model(whole, CPU, "fp32", depth=1, tta=True)
+    model = load_model(whole, CPU, "fp32", Wishes(depth=1, tta=True))
     assert segment(blob_volume(np.eye(4)), model).report.settings == {"roi": [], "depth": 1, "tta": True}
     with pytest.raises(UsageError, match=r"--depth 3: .* depths 1 to 2"):
-        load_model(whole, CPU, "fp32", depth=3)
+        load_model(whole, CPU, "fp32", Wishes(depth=3))
     plain = stored(tmp_path / "plain", 1, volume_bundle())
     with pytest.raises(UsageError, match="has one depth"):
-        load_model(plain, CPU, "fp32", depth=1)
+        load_model(plain, CPU, "fp32", Wishes(depth=1))
     with pytest.raises(UsageError, match="not trained with mirror images"):
-        load_model(plain, CPU, "fp32", tta=True)
+        load_model(plain, CPU, "fp32", Wishes(tta=True))
+
+
+@pytest.mark.parametrize(
+    ("bundle", "voters"),
+    [
+        (replace(volume_bundle(), network=UNETPP), 1),  # the one shallower head
+        (replace(volume_bundle(), network=replace(UNETPP, options={"members": 3}, preset="unet")), 3),
+        (replace(volume_bundle(), flip_axes=(0, 2)), 2),
+    ],
+)
+def test_answers_are_compared_where_there_are_several(tmp_path, bundle, voters):
+    model = load_model(stored(tmp_path / "b", 1, bundle), CPU, "fp32", Wishes(quality=True))
+    assert len(model.voters) == voters
+    quality = segment(blob_volume(np.eye(4)), model).report.quality
+    assert 0 < quality.agreement < 1
+    assert (quality.expected_dice, quality.review) == (None, None)
+
+
+def test_what_was_measured_foretells_and_flags(tmp_path):
+    fit = QualityFit(0.0, 1.0, 0.7, 0.99, 0.9, 1.0, 1.0, 20)
+    bundle = replace(volume_bundle(), flip_axes=(0,), quality=fit)
+    whole = stored(tmp_path / "b", 1, bundle)
+    assert whole.bundle.quality == fit
+    quality = segment(blob_volume(np.eye(4)), load_model(whole, CPU, "fp32", Wishes(quality=True))).report.quality
+    assert quality.expected_dice == pytest.approx(quality.agreement, abs=1e-4)
+    assert quality.review is True
+    assert segment(blob_volume(np.eye(4)), load_model(whole, CPU, "fp32")).report.quality is None
+
+
+def test_a_network_with_one_answer_has_nothing_to_compare(tmp_path):
+    with pytest.raises(UsageError, match="has one answer only"):
+        load_model(stored(tmp_path / "b", 1, volume_bundle()), CPU, "fp32", Wishes(quality=True))
+
+
+def test_fast_is_the_shallowest_depth_that_is_nearly_the_best():
+    scores = tuple(DepthScore(n, d, 0.1, 10) for n, d in ((1, 0.7), (2, 0.895), (3, 0.905), (4, 0.9)))
+    assert fast_depth(replace(volume_bundle(), depths=scores)) == 2
+    with pytest.raises(UsageError, match="--fast: no depths"):
+        fast_depth(volume_bundle())
