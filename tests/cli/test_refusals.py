@@ -113,7 +113,7 @@ def volume(folder):
         (empty_folder, "organs", "no DICOM image"),
         (colour, "grey", "3 colour channels"),
         (picture, "organs", "is a picture"),
-        (volume, "grey", "is a volume"),
+        (volume, "cells", "is a volume"),
         (lambda folder: folder / "missing.nii.gz", "organs", "there is no such file"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
