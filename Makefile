@@ -19,8 +19,8 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow fuzz lint format train-hippocampus train-nuclei bench-training docs-inputs \
-	constraints docker clean
+.PHONY: help install demo test test-slow test-viewers fuzz lint format train-hippocampus train-nuclei \
+	bench-training docs-inputs constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,14 +37,18 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
-test: install  ## the tests but the slow ones
-	$(BIN)/pytest -m "not slow and not fuzz"
+test: install  ## the tests but the slow ones, those of viewers and the long fuzzing
+	$(BIN)/pytest -m "not slow and not fuzz and not viewers"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
 
 fuzz: install  ## 100,000 damaged files of each kind through the readers; which lines they ran
 	nice $(BIN)/python -m tests.fuzz
+
+test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our files; installs them (Debian packages as root)
+	tests/viewers/setup.sh
+	$(BIN)/pytest -m viewers tests/viewers
 
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .

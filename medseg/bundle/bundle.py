@@ -17,6 +17,8 @@ from medseg.metrics.quality import QualityFit
 from medseg.networks.build import NetworkSpec
 from medseg.windows import WindowSpec
 
+SliceKind = Literal["axial", "coronal", "sagittal"]
+
 _SHRINKING = ("unet_2015_valid",)
 
 
@@ -120,6 +122,7 @@ class Bundle:
     weights_sha256: digest of models/model.pt; checked before it is loaded.
     flip_axes:      array axes of the network's grid along which it was trained with mirror images.
     fold:           the part of a cross-validation that did not train the network.
+    slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
     depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
     quality:        what the agreement of several answers foretells, measured by `medseg bundle quality`.
     """
@@ -141,6 +144,7 @@ class Bundle:
     flip_axes: tuple[int, ...] = ()
     fold: Fold | None = None
     depths: tuple[DepthScore, ...] = ()
+    slices: SliceKind | None = None
     quality: QualityFit | None = None
     localiser: Localiser | None = None
     spacing_range: SpacingRange | None = None
@@ -153,6 +157,8 @@ class Bundle:
         self._require_one_kind_of_grid()
         if any(axis not in range(self.network.spatial_dims) for axis in self.flip_axes):
             raise UsageError(f"bundle {self.name}: flip_axes {self.flip_axes} are no axes of its images")
+        if self.slices is not None and self.network.spatial_dims != 2:
+            raise UsageError(f"bundle {self.name}: takes volumes, so it has no {self.slices} slices")
         self._require_room_for_regions()
         classes = 3 if self.postprocess.decision == "instances" else 1 + len(self.labels)
         if self.network.out_channels != classes:

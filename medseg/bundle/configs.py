@@ -13,14 +13,8 @@ from medseg.networks.build import NETWORKS
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
-_OPTIONAL = (
-    "field_of_view",
-    "localiser",
-    "flip_axes",
-    "fold",
-    "depths",
-    "quality",
-)  # of a bundle, left out of its metadata where empty
+# Of a bundle; left out of its metadata where empty.
+_OPTIONAL = ("field_of_view", "localiser", "flip_axes", "fold", "slices", "depths", "quality")
 
 
 def network_def(bundle: Bundle) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, Localiser, PostprocessSpec, SpacingRange, StoredBundle
+from medseg.bundle.bundle import (
+    Bundle,
+    DepthScore,
+    FieldOfView,
+    Localiser,
+    PostprocessSpec,
+    SliceKind,
+    SpacingRange,
+    StoredBundle,
+)
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
@@ -61,6 +70,7 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         field_of_view=_optional(FieldOfView, own, "field_of_view"),
         flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
         fold=_optional(Fold, own, "fold"),
+        slices=from_plain(SliceKind, own["slices"], "slices") if "slices" in own else None,  # type: ignore[arg-type]
         depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
         localiser=_optional(Localiser, own, "localiser"),
         quality=_optional(QualityFit, own, "quality"),

@@ -53,7 +53,20 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle_make, compare, crossval, demo, dicom, doctor, evaluate, manifest, segment, train
+    from medseg.cli import (
+        bundle_make,
+        compare,
+        convert,
+        crossval,
+        demo,
+        dicom,
+        doctor,
+        evaluate,
+        manifest,
+        segment,
+        train,
+        view,
+    )
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
@@ -63,6 +76,8 @@ def _add_commands() -> None:
     app.add_typer(bundle_make.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
     app.add_typer(dicom.app, name="dicom")
+    app.command("convert")(convert.convert)
+    app.command("view")(view.view)
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor.doctor)
 

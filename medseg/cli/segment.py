@@ -21,7 +21,14 @@ def segment(
     inputs: Annotated[list[Path], typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or the mask's file for a single input.")],
     bundle: Annotated[str, typer.Option("-b", "--bundle", help="A bundle's name or folder; see `medseg bundle list`.")],
-    form: Annotated[str, typer.Option("-t", "--type", help="auto, nifti, png or tiff.")] = "auto",
+    form: Annotated[
+        str,
+        typer.Option(
+            "-t",
+            "--type",
+            help="auto, nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, png, tiff, or several: a,b.",
+        ),
+    ] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,
     tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
     depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
@@ -42,20 +49,23 @@ def segment(
     force: d.ForceOption = None,
     statistics: Annotated[bool, typer.Option("--statistics", help="Also write volumes or counts as JSON.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Also write a picture of the mask.")] = False,
+    labels: Annotated[str, typer.Option(help="Also write label tables: itksnap, slicer or both.")] = "",
+    split: Annotated[bool, typer.Option("--split", help="Also write a folder with one mask for each label.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
 ) -> None:
     """Segment images with a bundle; one mask for each input, on the input's own grid."""
     from medseg.cli.memory import keep_freed_memory
-    from medseg.cli.outputs import plan_outputs
+    from medseg.cli.outputs import Extras, plan_outputs
     from medseg.domain.errors import UsageError
     from medseg.domain.wishes import Wishes
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
     doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
-    plans = plan_outputs(inputs, output, form, statistics, preview, overwrite)
+    extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split)
+    plans = plan_outputs(inputs, output, form, extras, overwrite)
     keep_freed_memory()
     from medseg.backends.precision import choose_precision
     from medseg.bundle.store import find_bundle
@@ -106,7 +116,8 @@ def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool
     from dataclasses import replace
 
     from medseg.cli import progress
-    from medseg.cli.outputs import write_outputs
+    from medseg.cli.writing import write_outputs
+    from medseg.domain.algorithm import Algorithm
     from medseg.inference.segment import expected_windows, segment
     from medseg.io.images import read_image
 
@@ -114,8 +125,11 @@ def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)
-    report = replace(result.report, case=plan.case, outputs=tuple(map(str, plan.outputs)))
-    write_outputs(plan, volume, replace(result, report=report))
+    report = replace(
+        result.report, case=plan.case, outputs=tuple(map(str, plan.outputs)), source=str(plan.source.absolute())
+    )
+    algorithm = Algorithm(model.bundle.name, model.bundle.version, model.bundle.weights_sha256)
+    write_outputs(plan, volume, replace(result, report=report), algorithm)
     if not quiet:
         for measure in report.measures:
             print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)

@@ -47,7 +47,10 @@ class Quality:
 
 @dataclass(frozen=True)
 class Report:
-    """One segmented case: what was found, by what, how."""
+    """One segmented case: what was found, by what, how.
+
+    source: the image as it was named; empty where it came as values.
+    """
 
     case: str
     bundle: str
@@ -63,6 +66,7 @@ class Report:
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
     quality: Quality | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.resample import labels_on_source
+from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
 from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
@@ -122,8 +123,12 @@ def segment(
 
 def expected_windows(volume: Volume, bundle: Bundle) -> int:
     """About how many windows the whole image takes; for progress bars."""
-    if volume.geometry.spatial_dims != bundle.network.spatial_dims:
+    if volume.geometry.spatial_dims < bundle.network.spatial_dims:
         return 1  # `segment` will refuse it
+    if volume.geometry.spatial_dims > bundle.network.spatial_dims:
+        slicing = slicing_of(volume, bundle)
+        shown = [volume.geometry.shape_ijk[axis] for axis in (slicing.across, slicing.down)]
+        return volume.geometry.shape_ijk[slicing.axis] * window_count(shown, bundle.window)
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
     if is_to_be_localised(volume, bundle) and bundle.localiser:
         extents: list[tuple[float, ...]] = [region.box.size_mm for region in bundle.localiser.regions]
@@ -136,7 +141,9 @@ def expected_windows(volume: Volume, bundle: Bundle) -> int:
 def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
     """Raises: InputError for another number of axes, colour in a grey model or another modality."""
     dims = bundle.network.spatial_dims
-    if volume.geometry.spatial_dims != dims:
+    if volume.geometry.spatial_dims > dims:
+        require_sliceable(bundle, name)
+    elif volume.geometry.spatial_dims < dims:
         kinds = {2: "a picture", 3: "a volume"}
         raise InputError(
             f"{name}: is {kinds[volume.geometry.spatial_dims]} of {volume.geometry.shape_ijk} voxels, bundle "
@@ -182,6 +189,8 @@ def _extent_ras_mm(volume: Volume) -> Float64Array:
 def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
     """Label values (*S) on the part's source grid, the number of windows and a note."""
     bundle = model.bundle
+    if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
+        return _segment_slices(part, model, on_window)
     (image,) = preprocess(part.seen, bundle.preprocess)
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
@@ -218,6 +227,19 @@ def quality_of(agreements: Sequence[float], bundle: Bundle) -> Quality | None:
         return Quality(round(worst, 4), None, None)
     expected = bundle.quality.expected(worst)
     return Quality(round(worst, 4), round(expected, 4), expected < bundle.quality.review_below)
+
+
+def _segment_slices(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+    """A volume through a 2-D network: as `_segment_part`, each slice a picture, normalised as in training."""
+    slicing = slicing_of(part.seen, model.bundle)
+    labels: NDArray[Any] = np.zeros(part.source.geometry.shape_ijk, np.uint16)
+    windows, notes = 0, dict[str, None]()
+    for k, picture in pictures(part.seen, slicing, model.bundle):
+        found, count, note = _segment_part(whole(picture), model, on_window)
+        put_back(found, labels, k, slicing)
+        windows += count
+        notes[note] = None
+    return labels, windows, "; ".join(filter(None, notes))
 
 
 def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:

@@ -18,6 +18,7 @@ from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
+_DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
 
 
@@ -28,10 +29,22 @@ def case_name(path: Path) -> str:
     'knee 3'
     """
     name = path.name
-    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", ".zip", ".dcm", *NRRD_ENDINGS, *PICTURE_ENDINGS):
+    for ending in (*_DOUBLE_ENDINGS, ".nii", ".zip", ".dcm", *NRRD_ENDINGS, *PICTURE_ENDINGS):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or path.resolve().name
+
+
+def may_be_series(path: Path) -> bool:
+    """Whether this could hold a DICOM series: a folder, an archive or a DICOM file; or nothing, which is told later."""
+    try:
+        if not path.is_file():
+            return True
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return True
+    return start[:2] == b"PK" or start[128:] == b"DICM"
 
 
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:

@@ -232,13 +232,11 @@ def test_a_constant_image_or_region_is_refused(model):
     assert mask_of(replace(volume, voxels=partly), model).any()
 
 
-def test_another_number_of_axes_is_refused(model, grey_model):
+def test_a_picture_for_a_bundle_of_volumes_is_refused(model):
     """A picture was a ValueError where a 3-D bundle counted its windows."""
     with pytest.raises(InputError, match=r"is a picture of .* takes a volume"):
         segment(picture(), model)
-    with pytest.raises(InputError, match=r"is a volume of .* takes a picture"):
-        segment(blob_volume(RAS_1MM), grey_model)
-    assert expected_windows(picture(), model.bundle) == expected_windows(blob_volume(RAS_1MM), grey_model.bundle) == 1
+    assert expected_windows(picture(), model.bundle) == 1
 
 
 def test_colour_in_a_grey_model_is_refused(grey_model):

@@ -19,7 +19,8 @@ from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.inference.segment import Model, segment
+from medseg.inference.model import Model
+from medseg.inference.segment import segment
 from medseg.io.images import read_image
 from medseg.io.upright import upright
 from tests.bundles import blob_volume, random_model, volume_bundle
