@@ -127,7 +127,8 @@ def _search(grid: _Grid, template: Volume) -> list[Float64Array]:
     voxels = ndimage.gaussian_filter(template.voxels[0].astype(np.float32), 1.0, mode="constant") / 255
     mask = ndimage.binary_dilation(template.voxels[0] > 0, iterations=2).astype(np.float32)
     centre = template.geometry.ijk_to_ras_mm((np.array(template.geometry.shape_ijk) - 1) / 2)
-    radius_mm = np.linalg.norm(template.geometry.ijk_to_ras_mm(np.argwhere(mask > 0)) - centre, axis=1).max()
+    organ_mm = template.geometry.ijk_to_ras_mm(np.argwhere(mask > 0).astype(np.float64))
+    radius_mm = np.linalg.norm(organ_mm - centre, axis=1).max()
     reach = int(np.ceil(radius_mm * max(_SCALES) / grid.mm))
     kernel = np.full(3, 2 * reach + 1)
     size = [scipy.fft.next_fast_len(n + 2 * reach, real=True) for n in grid.values.shape]

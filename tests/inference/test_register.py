@@ -105,10 +105,20 @@ def thing(name):
     return Volume(np.round(1000 * values).astype(np.int16)[None], Geometry(values.shape, affine), name, "MR")
 
 
-@pytest.mark.parametrize("name", ["noise", "ball", "egg", "knee", "flesh"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("noise", "ball", "flesh")]
+
+
+@pytest.mark.parametrize("name", ["egg", "knee", *SLOW])
 def test_what_is_no_head_correlates_little(template, name):
     """Heads reach 0.77 and more, as docs/localiser.md says."""
     assert register(thing(name), template).correlation < 0.55
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_a_head_whose_white_is_dark_correlates_little(template, seed):
+    """The bundle is of T1; what looks like T2 is refused, by a wide margin."""
+    assert register(head(seed, contrast="t2", finest_mm=1.5).volume, template).correlation < 0.5
 
 
 def test_an_image_without_the_organ_is_no_crash(template):
