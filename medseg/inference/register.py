@@ -87,7 +87,7 @@ def _isotropic(image: Volume, mm: float) -> _Grid:
     geometry = Geometry(cut.shape, affine)
     corners = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(-0.5, n - 0.5) for n in cut.shape]))))
     low, high = corners.min(0), corners.max(0)
-    shape_out = np.ceil((high - low) / mm - 1e-6).astype(int)
+    shape_out = np.maximum(np.ceil((high - low) / mm - 1e-6).astype(int), 2)  # a slope needs two
     first = (low + high) / 2 - (shape_out - 1) * mm / 2
     points = _points(shape_out, first, mm)
     ijk = geometry.ras_mm_to_ijk(points)

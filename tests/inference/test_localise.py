@@ -109,6 +109,12 @@ def test_another_thing_is_refused_with_numbers():
         found(blob_volume(affine, (50, 50, 50)))
 
 
+@pytest.mark.parametrize("shape", [(200, 200, 1), (1, 200, 3), (2, 2, 90)])
+def test_a_thin_image_is_refused_too(shape):
+    with pytest.raises(FieldOfViewError, match="scan.nii.gz"):
+        found(blob_volume(np.eye(4), shape))
+
+
 def stretched(*factors):
     return np.diag([*factors, 1.0])
 
