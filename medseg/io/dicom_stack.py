@@ -53,8 +53,9 @@ def repeated(headers: Sequence[Header]) -> list[int]:
 def find_grid(name: str, headers: Sequence[Header], regrid: bool) -> Grid:
     """The grid of at least two slices of one orientation, in order, no two at one place.
 
-    The slice axis is the mean step from position to position. Cosines are taken as they are stated: what is rounded
-    to five decimals, made perpendicular, would move the far corner of a slice by 0.01 mm. With regrid, uneven slices get an even grid of their usual step, from the first on.
+    The slice axis is the mean step from position to position. Cosines are taken as they are stated: those rounded to
+    five decimals, made perpendicular, would move the far corner of a slice by 0.01 mm. With regrid, uneven slices get
+    an even grid of their usual step, from the first on.
     Raises: SpacingError for a missing slice or uneven steps unless regrid; GridError for slices shifted sideways.
     """
     first, axes, local = headers[0], _axes(headers[0]), _local(headers)
