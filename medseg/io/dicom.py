@@ -50,7 +50,8 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
 
     Voxels are (1, columns, rows, slices): slices in rising position along the normal, the cross product of the two
     in-plane axes; int16 or float32, see `dicom_values`. InstanceNumber plays no part. The affine is sheared where the
-    gantry was tilted. `Volume.series` has the sources in the order of the slices; None where they were resampled.
+    gantry was tilted. `Volume.series` has the sources in their own order, also where
+    the volume was resampled between them.
     Raises: SeriesError, SpacingError, GridError, ValueRangeError or InputError for anything irregular: see
     `dicom_checks`, `dicom_stack`, `dicom_pixels` and `dicom_values`.
     """
@@ -66,8 +67,8 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
         require_hounsfield(name, values.voxels)
     voxels: NDArray[Any] = values.voxels if grid.places is None else _at(values.voxels, grid.places)
     geometry = Geometry(voxels.shape, grid.affine_ras)
-    series = _series(headers, found.keeps) if grid.places is None else None
     notes = (*_notes(headers, doubts), dropped, *values.notes, grid.note, _tilt_note(grid))
+    series = _series(headers, found.keeps)
     return Volume(voxels[None], geometry, case, modality, series=series, notes=tuple(filter(None, notes)))
 
 
