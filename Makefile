@@ -19,7 +19,8 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow lint format train-hippocampus train-nuclei docs-inputs constraints docker clean
+.PHONY: help install demo test test-slow fuzz lint format train-hippocampus train-nuclei bench-training docs-inputs \
+	constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,10 +38,13 @@ demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
 test: install  ## the tests but the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not fuzz"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
+
+fuzz: install  ## 100,000 damaged files of each kind through the readers; which lines they ran
+	nice $(BIN)/python -m tests.fuzz
 
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .
@@ -57,6 +61,9 @@ train-hippocampus: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes b
 
 train-nuclei: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	$(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
+
+bench-training: install  ## training speed beside MONAI's own way; on an idle machine; writes benchmarks/training.md
+	$(BIN)/python benchmarks/training.py $(if $(QUICK),--quick)
 
 docs-inputs: install  ## docs/inputs.md from the tests of inputs
 	$(BIN)/python -m tests.inputs.document

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, DepthScore, FieldOfView, Localiser, PostprocessSpec, SpacingRange, StoredBundle
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
+from medseg.domain.manifest import Fold
 from medseg.domain.spec import from_plain
-from medseg.networks.build import NETWORKS, NetworkSpec
+from medseg.metrics.quality import QualityFit
+from medseg.networks.build import MONAI_NETWORKS, NETWORKS, NetworkSpec
 from medseg.windows import WindowSpec
 
 _LARGEST_CONFIG = 1 << 20
+Part = TypeVar("Part")
 _READ = ("network_def", "preprocessing", "inferer", "postprocessing")
 
 
@@ -54,8 +58,18 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         postprocess=_postprocess(config["postprocessing"]["transforms"]),
         labels=from_plain(LabelTable, own["labels"], "labels"),
         weights_sha256=_text(own, "weights_sha256"),
-        field_of_view=from_plain(FieldOfView, own["field_of_view"]) if "field_of_view" in own else None,
+        field_of_view=_optional(FieldOfView, own, "field_of_view"),
+        flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
+        fold=_optional(Fold, own, "fold"),
+        depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
+        localiser=_optional(Localiser, own, "localiser"),
+        quality=_optional(QualityFit, own, "quality"),
+        spacing_range=_optional(SpacingRange, own, "spacing_range"),
     )
+
+
+def _optional(kind: type[Part], own: dict[str, Any], key: str) -> Part | None:
+    return from_plain(kind, own[key], key) if key in own else None
 
 
 def _text(data: dict[str, Any], key: str) -> str:
@@ -66,20 +80,25 @@ def _text(data: dict[str, Any], key: str) -> str:
 
 def _network(data: dict[str, Any]) -> NetworkSpec:
     known = {f"{preset.__module__}.{name}": name for name, preset in NETWORKS.items()}
-    options = {key: value for key, value in data.items() if key != "_target_"}
+    known |= {name: name for name in MONAI_NETWORKS}
     if data["_target_"] not in known:
         raise UsageError(f"network_def names {data['_target_']!r}, which is not one of {', '.join(known)}")
-    return from_plain(NetworkSpec, {"preset": known[data["_target_"]], **options}, "network_def")
+    own = {field.name for field in dataclasses.fields(NetworkSpec)} - {"preset", "options"}
+    values = {key: value for key, value in data.items() if key in own}
+    options = {key: value for key, value in data.items() if key not in own and key != "_target_"}
+    preset = known[data["_target_"]]
+    return from_plain(NetworkSpec, {"preset": preset, **values, "options": options or None}, "network_def")
 
 
 def _preprocess(steps: list[dict[str, Any]]) -> PreprocessSpec:
     by_name = {step["_target_"]: step for step in steps}
     spacing = by_name.get("Spacingd", {}).get("pixdim")
-    data = {
-        "channels": by_name["LoadImaged"]["channels"],
-        "spacing_mm": spacing,
-        "normalise": "zscore" if "NormalizeIntensityd" in by_name else "percentile",
-    }
+    data = {"channels": by_name["LoadImaged"]["channels"], "spacing_mm": spacing}
+    if "ScaleIntensityRanged" in by_name:
+        scale = by_name["ScaleIntensityRanged"]
+        data |= {"normalise": "range", "intensity_range": [scale["a_min"], scale["a_max"]]}
+    else:
+        data["normalise"] = "zscore" if "NormalizeIntensityd" in by_name else "percentile"
     return from_plain(PreprocessSpec, data, "preprocessing")
 
 

@@ -13,18 +13,22 @@ from medseg.cli import doubts as d
 if TYPE_CHECKING:
     from medseg.cli.outputs import Plan
     from medseg.domain.doubts import Doubts
+    from medseg.inference.model import Model
     from medseg.inference.region import Box
-    from medseg.inference.segment import Model
 
 
 def segment(
-    inputs: Annotated[
-        list[Path], typer.Argument(help="NIfTI files, PNG or TIFF pictures, folders of one DICOM series.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or the mask's file for a single input.")],
     bundle: Annotated[str, typer.Option("-b", "--bundle", help="A bundle's name or folder; see `medseg bundle list`.")],
     form: Annotated[str, typer.Option("-t", "--type", help="auto, nifti, png or tiff.")] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
+    depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="The shallowest depth within 0.01 Dice of the best.")] = False,
+    quality: Annotated[bool, typer.Option("--quality", help="Compare several answers; tell what Dice to expect.")] = (
+        False
+    ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -46,6 +50,7 @@ def segment(
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import plan_outputs
     from medseg.domain.errors import UsageError
+    from medseg.domain.wishes import Wishes
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
@@ -55,13 +60,16 @@ def segment(
     from medseg.backends.precision import choose_precision
     from medseg.bundle.store import find_bundle
     from medseg.cli.device import choose_device
+    from medseg.inference.model import fast_depth, load_model
     from medseg.inference.region import parse_box
-    from medseg.inference.segment import load_model
 
     boxes = [parse_box(text) for text in roi or []]
     stored = find_bundle(bundle)
     chosen = choose_device(device, threads)
-    model = load_model(stored, chosen, choose_precision(precision, chosen))
+    if fast and depth is not None:
+        raise UsageError("--fast chooses the depth; leave --depth out")
+    wishes = Wishes(fast_depth(stored.bundle) if fast else depth, tta, quality)
+    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes)
     _run(plans, model, boxes, doubts, as_json, quiet)
 
 
@@ -111,6 +119,8 @@ def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool
     if not quiet:
         for measure in report.measures:
             print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)
+        if report.quality is not None:
+            print(f"{plan.case}: {progress.quality_in_words(report.quality)}", file=sys.stderr)
         for note in report.notes:
             print(f"{plan.case}: note: {note}", file=sys.stderr)
         print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -86,8 +86,57 @@ def split_of(group: str, validation: float = 0.1, test: float = 0.15) -> Split:
     >>> [split_of(f"patient {n}") for n in range(5)]
     ['train', 'train', 'train', 'train', 'train']
     """
-    place = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+    place = _digest(group) / 2**64
     return "test" if place < test else "validation" if place < test + validation else "train"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One part of a cross-validation: fold `number`, 1..of, is held out and all others train."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if self.of < 2 or not 1 <= self.number <= self.of:
+            raise UsageError(f"fold {self}: give K/N, K from 1 to N, N at least 2")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def parse_fold(text: str) -> Fold:
+    """The fold of a text of the form "K/N".
+
+    >>> parse_fold("2/5")
+    Fold(number=2, of=5)
+    """
+    match = re.fullmatch(r"(\d{1,3})/(\d{1,3})", text)
+    if match is None:
+        raise UsageError(f"fold {text!r}: give K/N, as 2/5")
+    return Fold(int(match[1]), int(match[2]))
+
+
+def held_out(manifest: Manifest, fold: Fold) -> Manifest:
+    """The manifest for one fold: the fold's cases validate, all others train, whatever split they stood in.
+
+    Where the data set has just as many groups as there are folds, each group is a fold, in the order of names; else a
+    group's fold follows from its name alone, so adding a case moves no other.
+    Raises: UsageError if there are too few groups, so that the fold, or the rest, is empty.
+    """
+    groups = sorted({case.group for case in manifest.cases})
+    if len(groups) == fold.of:
+        out = {groups[fold.number - 1]}
+    else:
+        out = {group for group in groups if _digest(group) % fold.of == fold.number - 1}
+    if not out or len(out) == len(groups):
+        raise UsageError(f"fold {fold}: {len(groups)} groups of cases are too few; take fewer folds")
+    cases = tuple(replace(c, split="validation" if c.group in out else "train") for c in manifest.cases)
+    return replace(manifest, cases=cases)
+
+
+def _digest(group: str) -> int:
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big")
 
 
 def kinds(cases: Iterable[Case]) -> tuple[str, ...]:

@@ -32,6 +32,20 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How well several answers to one image agree, and what that foretells.
+
+    agreement:     mean Dice of the answers with each other, of the worst region.
+    expected_dice: what cases of such agreement had; None where the bundle was not measured for it.
+    review:        the mask is expected to be poor: look at it; None likewise.
+    """
+
+    agreement: float
+    expected_dice: float | None
+    review: bool | None
+
+
+@dataclass(frozen=True)
 class Report:
     """One segmented case: what was found, by what, how."""
 
@@ -49,6 +63,7 @@ class Report:
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    quality: Quality | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""

@@ -15,8 +15,10 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
 from medseg.io.nifti_file import is_nifti
+from medseg.io.nrrd_header import is_nrrd
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
+NRRD_ENDINGS = (".nrrd", ".nhdr")
 
 
 def case_name(path: Path) -> str:
@@ -26,14 +28,15 @@ def case_name(path: Path) -> str:
     'knee 3'
     """
     name = path.name
-    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", ".zip", ".dcm", *PICTURE_ENDINGS):
+    endings = (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", ".zip", ".dcm", *NRRD_ENDINGS, *PICTURE_ENDINGS)
+    for ending in endings:
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or path.resolve().name
 
 
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
-    """A NIfTI file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
+    """A NIfTI or NRRD file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
 
     modality: what the model takes, where that decides between several DICOM series.
     doubts:   what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
@@ -51,15 +54,22 @@ def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
         return _read_dicom(path, doubts, modality)
-    if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
+    name = path.name.lower()
+    if is_nrrd(path) or (name.endswith(NRRD_ENDINGS) and not is_nifti(path)):
+        from medseg.io.nrrd import read_nrrd
+
+        return read_nrrd(path, case_name(path), doubts)
+    if is_nifti(path) or name.endswith((".nii", ".nii.gz")):
         return _no_label_map(path, read_nifti(path, case_name(path), doubts))
-    if path.name.lower().endswith(PICTURE_ENDINGS):
+    if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
     if _is_dicom(path):
         return _read_dicom(path, doubts, modality)
-    raise InputError(f"{path}: not a NIfTI file, PNG, TIFF, DICOM file, folder or zip; convert it to one of these")
+    raise InputError(
+        f"{path}: not a NIfTI or NRRD file, PNG, TIFF, DICOM file, folder or zip; convert it to one of these"
+    )
 
 
 def _of_modality(volume: Volume, modality: str | None) -> Volume:

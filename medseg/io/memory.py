@@ -22,7 +22,7 @@ def available_bytes() -> int | None:
     return max(min(found), 0) if found else None
 
 
-def require_memory(name: str, need_bytes: int, what: str) -> None:
+def require_memory(name: str, need_bytes: int, what: str, fix: str = "use a larger machine or cut the image") -> None:
     """Refuse work that would not fit.
 
     what: is to be held ("the image"), for the message.
@@ -32,7 +32,7 @@ def require_memory(name: str, need_bytes: int, what: str) -> None:
     if there is not None and need_bytes > there:
         raise ResourceError(
             f"{name}: {what} needs about {need_bytes / 2**30:.1f} GiB of memory, {there / 2**30:.1f} GiB are free; "
-            "use a larger machine or cut the image"
+            + fix
         )
 
 

@@ -22,6 +22,11 @@ def affine_ras(path: Path, header: Any, doubts: Doubts) -> tuple[Float64Array, t
     Raises: GridError for voxel sizes that are none, an unknown unit, no affine at all, one that is singular or not
     finite, and two that lie apart; the last and the missing affine are doubts that the user can answer.
     """
+    with np.errstate(all="ignore"):  # of numbers that are none, which are then refused
+        return _affine_ras(path, header, doubts)
+
+
+def _affine_ras(path: Path, header: Any, doubts: Doubts) -> tuple[Float64Array, tuple[str, ...]]:
     zooms = np.asarray(header["pixdim"][1 : 1 + min(int(header["dim"][0]), 3)], dtype=np.float64)
     if not np.isfinite(zooms).all() or (zooms <= 0).any():
         raise GridError(f"{path}: voxel sizes {zooms.tolist()} in the header; set pixdim to the true, positive sizes")
@@ -58,8 +63,7 @@ def _are_both_set(header: Any) -> bool:
 def _checked(path: Path, name: str, affine: Float64Array, mm: float) -> Float64Array:
     affine[:3] *= mm
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
+    volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
     if not np.isfinite(affine).all() or not volume > 1e-6:
         other = {"sform": "qform", "qform": "sform"}[name]
         raise GridError(
@@ -97,7 +101,7 @@ def _require_agreement(path: Path, header: Any, sform: Float64Array, qform: Floa
     corners = np.array(np.meshgrid(*[(0, m - 1) for m in shape])).reshape(n, -1).T
     most = _APART_MM + 2 * _apart_mm(corners, sform, _without_shear(sform))
     apart = _apart_mm(corners, sform, qform)
-    if apart > most:
+    if not apart <= most:
         raise GridError(
             f"{path}: sform and qform disagree by up to {apart:.1f} mm, so the position is in doubt: "
             f"sform {_in_words(sform)}, qform {_in_words(qform)}; give --affine sform or --affine qform"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,9 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from medseg.domain.errors import InputError, MedsegError, ResourceError
+from medseg.domain.errors import InputError
 from medseg.io.memory import require_memory
-
-_MOST_BYTES = 64 << 30  # a header may claim anything; no image this program can hold is larger
-_MOST_FOLD = 1100  # gzip shrinks at most about 1030-fold
-_MOST_BEHIND = 16 << 20  # bytes behind the voxels, of which nothing is wanted
-_CHUNK = 1 << 20
+from medseg.io.stream import Stream, fill, read_to_the_end, refusals, require_possible, skip
 
 
 def is_nifti(path: Path) -> bool:
@@ -52,40 +47,27 @@ def load(path: Path, which: int | None) -> tuple[Any, NDArray[Any]]:
     Raises: InputError for what is no NIfTI, damaged, cut off, empty, coloured, complex, or several images of which
     none was chosen; ResourceError for more than the memory holds.
     """
-    try:
-        with _open(path) as file:
-            start = file.read(540)
-            if _header_class(start) is None:
-                raise InputError(
-                    f"{path}: not a NIfTI file (its content is not, whatever its name says); give the image itself"
-                )
-            header = parse_header(start[: 540 if _header_class(start) is Nifti2Header else 348])
-            dtype, offset = _layout(path, header)
-            shape, skipped = _chosen(path, header, which)
-            size = math.prod(shape) * dtype.itemsize
-            require_memory(str(path), size * (1 if _is_as_stored(header) else 2), "the image")
-            file.seek(0)
-            _skip(path, file, offset + skipped * size)
-            values = np.empty(math.prod(shape), dtype)
-            _fill(path, file, values)
-            _skip(path, file, (volume_count(header) - skipped - 1) * size)
-            _read_to_the_end(path, file)
-    except MedsegError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
-    except EOFError as error:
-        raise InputError(f"{path}: the file is cut off; copy it again") from error
-    except MemoryError as error:
-        raise ResourceError(f"{path}: not enough memory to hold the image") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return header, values.reshape(shape, order="F")
+    with refusals(path), _open(path) as file:
+        start = file.read(540)
+        if _header_class(start) is None:
+            raise InputError(
+                f"{path}: not a NIfTI file (its content is not, whatever its name says); give the image itself"
+            )
+        header = parse_header(start[: 540 if _header_class(start) is Nifti2Header else 348])
+        dtype, offset = _layout(path, header)
+        shape, skipped = _chosen(path, header, which)
+        size = math.prod(shape) * dtype.itemsize
+        require_memory(str(path), size * (1 if _is_as_stored(header) else 2), "the image")
+        file.seek(0)
+        skip(path, file, offset + skipped * size)
+        values = np.empty(math.prod(shape), dtype)
+        fill(path, file, values)
+        skip(path, file, (volume_count(header) - skipped - 1) * size)
+        read_to_the_end(path, file)
+        return header, values.reshape(shape, order="F")
 
 
-def _open(path: Path) -> gzip.GzipFile | BufferedReader:
+def _open(path: Path) -> Stream:
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if gzipped else path.open("rb")
@@ -118,10 +100,7 @@ def _layout(path: Path, header: Any) -> tuple[np.dtype[Any], int]:
     count, offset = math.prod(dims[1 : 1 + dims[0]]), float(header["vox_offset"])
     if not (math.isfinite(offset) and offset >= len(header.binaryblock) and offset < 1 << 30):
         raise InputError(f"{path}: the header places the voxels at byte {offset}; the file is damaged")
-    need = int(offset) + count * dtype.itemsize
-    size = path.stat().st_size
-    if need > _MOST_BYTES or need > max(size, 1) * _MOST_FOLD:
-        raise InputError(f"{path}: the header claims {need} bytes, the file has {size}; the header is damaged")
+    require_possible(path, int(offset) + count * dtype.itemsize, path.stat().st_size)
     return dtype, int(offset)
 
 
@@ -147,34 +126,3 @@ def _chosen(path: Path, header: Any, which: int | None) -> tuple[tuple[int, ...]
 
 def _is_as_stored(header: Any) -> bool:
     return float(header["scl_slope"]) in (0.0, 1.0) and float(header["scl_inter"]) == 0.0
-
-
-def _skip(path: Path, file: gzip.GzipFile | BufferedReader, count: int) -> None:
-    while count > 0:
-        read = len(file.read(min(count, _CHUNK)))
-        if not read:
-            raise InputError(f"{path}: the file is cut off: {count} bytes are missing; copy it again")
-        count -= read
-
-
-def _fill(path: Path, file: gzip.GzipFile | BufferedReader, values: NDArray[Any]) -> None:
-    """The array from the file, a chunk at a time, so that memory a lying header claims is never touched."""
-    buffer = values.view(np.uint8).data
-    done = 0
-    while done < len(buffer):
-        read = file.readinto(buffer[done : done + _CHUNK])
-        if not read:
-            raise InputError(f"{path}: the file is cut off: {done} of {len(buffer)} bytes of voxels; copy it again")
-        done += read
-
-
-def _read_to_the_end(path: Path, file: gzip.GzipFile | BufferedReader) -> None:
-    """Gzip checks its sum there."""
-    behind = 0
-    while chunk := file.read(_CHUNK):
-        behind += len(chunk)
-        if behind > _MOST_BEHIND:
-            raise InputError(
-                f"{path}: goes on for more than {_MOST_BEHIND >> 20} MiB behind the voxels that its header gives; the "
-                "header is damaged"
-            )

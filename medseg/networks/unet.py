@@ -7,8 +7,21 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import ConvBlock, Merge, PlainBlock, PooledDown, ResidualBlock, StridedDown, ValidBlock
+from medseg.networks.blocks import (
+    BLOCKS,
+    DOWNS,
+    MERGES,
+    ConvBlock,
+    Merge,
+    PlainBlock,
+    PooledDown,
+    ResidualBlock,
+    StridedDown,
+    ValidBlock,
+)
+from medseg.networks.ensemble import together
 from medseg.networks.layers import CONV
+from medseg.networks.patches import on_patches
 
 
 class Encoder(nn.ModuleList):
@@ -51,11 +64,12 @@ class UNet(nn.Module):
         widths: Sequence[int],
         block: type[nn.Module] = ConvBlock,
         down: type[PooledDown] | type[StridedDown] = StridedDown,
+        merge: type[Merge] = Merge,
     ):
         super().__init__()
         self.encoder = Encoder(spatial_dims, in_channels, widths, block, down)
         pairs = reversed(list(pairwise(widths)))
-        self.merges = nn.ModuleList(Merge(spatial_dims, deep, skip, skip, block) for skip, deep in pairs)
+        self.merges = nn.ModuleList(merge(spatial_dims, deep, skip, skip, block) for skip, deep in pairs)
         self.head = CONV[spatial_dims](widths[0], out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,10 +81,26 @@ class UNet(nn.Module):
 
 
 def unet(
-    spatial_dims: int, in_channels: int, out_channels: int, widths: Sequence[int] = (32, 64, 128, 256, 320)
-) -> UNet:
-    """The modern preset: instance norm, leaky ReLU, strided downsampling."""
-    return UNet(spatial_dims, in_channels, out_channels, widths, ConvBlock, StridedDown)
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    widths: Sequence[int] = (32, 64, 128, 256, 320),
+    block: str = "conv",
+    down: str = "strided",
+    merge: str = "join",
+    patch: int = 1,
+    members: int = 1,
+) -> nn.Module:
+    """The modern preset: instance norm, leaky ReLU, strided downsampling; parts by name from `medseg.networks.blocks`.
+
+    patch:   voxels along an axis that become channels (`Patched`); 1 leaves the image as it is.
+    members: networks that answer together (`Ensemble`).
+    """
+
+    def build(channels: int, classes: int) -> UNet:
+        return UNet(spatial_dims, channels, classes, widths, BLOCKS[block], DOWNS[down], MERGES[merge])
+
+    return together(members, lambda: on_patches(build, in_channels, out_channels, spatial_dims, patch))
 
 
 def residual_unet(

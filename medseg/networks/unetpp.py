@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from medseg.networks.blocks import ConvBlock, Merge, PlainBlock, PooledDown, StridedDown
+from medseg.networks.blocks import BLOCKS, DOWNS, MERGES, ConvBlock, Merge, PlainBlock, PooledDown, StridedDown
+from medseg.networks.ensemble import together
 from medseg.networks.layers import CONV
+from medseg.networks.patches import on_patches
 from medseg.networks.unet import Encoder
 
 
@@ -30,13 +32,14 @@ class UNetPP(nn.Module):
         widths: Sequence[int],
         block: type[nn.Module] = ConvBlock,
         down: type[PooledDown] | type[StridedDown] = StridedDown,
+        merge: type[Merge] = Merge,
     ):
         super().__init__()
         self.depth = len(widths) - 1
         self.encoder = Encoder(spatial_dims, in_channels, widths, block, down)
         self.steps = nn.ModuleList(
             nn.ModuleList(
-                Merge(spatial_dims, widths[i + 1], j * widths[i], widths[i], block) for i in range(self.depth + 1 - j)
+                merge(spatial_dims, widths[i + 1], j * widths[i], widths[i], block) for i in range(self.depth + 1 - j)
             )
             for j in range(1, self.depth + 1)
         )
@@ -68,10 +71,22 @@ class UNetPP(nn.Module):
 
 
 def unetpp(
-    spatial_dims: int, in_channels: int, out_channels: int, widths: Sequence[int] = (32, 64, 128, 256, 320)
-) -> UNetPP:
-    """The modern preset: instance norm, leaky ReLU, strided downsampling."""
-    return UNetPP(spatial_dims, in_channels, out_channels, widths, ConvBlock, StridedDown)
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    widths: Sequence[int] = (32, 64, 128, 256, 320),
+    block: str = "conv",
+    down: str = "strided",
+    merge: str = "join",
+    patch: int = 1,
+    members: int = 1,
+) -> nn.Module:
+    """The modern preset: instance norm, leaky ReLU, strided downsampling; parts as in `medseg.networks.unet.unet`."""
+
+    def build(channels: int, classes: int) -> UNetPP:
+        return UNetPP(spatial_dims, channels, classes, widths, BLOCKS[block], DOWNS[down], MERGES[merge])
+
+    return together(members, lambda: on_patches(build, in_channels, out_channels, spatial_dims, patch))
 
 
 def unetpp_2018(
