@@ -23,6 +23,7 @@ from medseg.io.dicom_scan import Scan, scan
 from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import Grid, find_grid, in_order, repeated
 from medseg.io.dicom_values import require_hounsfield, scale
+from medseg.io.memory import require_memory
 
 
 def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
@@ -58,6 +59,7 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
     name = _name(found, stack)
     check_stack(stack, doubts)
     headers = in_order(stack.headers)
+    _require_memory(name, headers)
     stored = read_stored(headers)
     headers, stored, dropped = _without_copies(name, headers, stored)
     grid = find_grid(name, headers, doubts.regrid)
@@ -84,6 +86,13 @@ def _name(found: Scan, stack: Stack) -> str:
     """How messages call a stack: as what the user named, with its number where there are others."""
     n = next(n for n, other in enumerate(found.stacks, 1) if other is stack)
     return f"{found.root}, series {n} of {len(found.stacks)}" if len(found.stacks) > 1 else str(found.root)
+
+
+def _require_memory(name: str, headers: Sequence[Header]) -> None:
+    """For the pixels as stored, of many frames also their file, and for the values made of them."""
+    first = headers[0]
+    stored = first.bits // 8 * (2 if first.frames > 1 else 1)
+    require_memory(name, first.rows * first.columns * len(headers) * (stored + 4), "the series")
 
 
 def _without_copies(
