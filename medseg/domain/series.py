@@ -12,7 +12,8 @@ class Series:
 
     uid:      SeriesInstanceUID.
     modality: "CT", "MR", ... as the files say.
-    paths:    one file a slice in the order of the slices of the volume; of a multi-frame file that one path.
+    paths:    one file a slice in the order of the slices, which an even grid resampled between them has more or less
+              of; of a multi-frame file that one path.
     frames:   of a multi-frame file the number, from 1, of the frame of each slice; else empty.
     keeps:    what must live as long as the paths are used (the folder that a zip was unpacked to).
     """

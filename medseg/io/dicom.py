@@ -23,6 +23,7 @@ from medseg.io.dicom_scan import Scan, scan
 from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import Grid, find_grid, in_order, repeated
 from medseg.io.dicom_values import require_hounsfield, scale
+from medseg.io.memory import require_memory
 
 
 def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
@@ -50,13 +51,15 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
 
     Voxels are (1, columns, rows, slices): slices in rising position along the normal, the cross product of the two
     in-plane axes; int16 or float32, see `dicom_values`. InstanceNumber plays no part. The affine is sheared where the
-    gantry was tilted. `Volume.series` has the sources in the order of the slices; None where they were resampled.
+    gantry was tilted. `Volume.series` has the sources in their own order, also where
+    the volume was resampled between them.
     Raises: SeriesError, SpacingError, GridError, ValueRangeError or InputError for anything irregular: see
     `dicom_checks`, `dicom_stack`, `dicom_pixels` and `dicom_values`.
     """
     name = _name(found, stack)
     check_stack(stack, doubts)
     headers = in_order(stack.headers)
+    _require_memory(name, headers)
     stored = read_stored(headers)
     headers, stored, dropped = _without_copies(name, headers, stored)
     grid = find_grid(name, headers, doubts.regrid)
@@ -66,8 +69,8 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
         require_hounsfield(name, values.voxels)
     voxels: NDArray[Any] = values.voxels if grid.places is None else _at(values.voxels, grid.places)
     geometry = Geometry(voxels.shape, grid.affine_ras)
-    series = _series(headers, found.keeps) if grid.places is None else None
     notes = (*_notes(headers, doubts), dropped, *values.notes, grid.note, _tilt_note(grid))
+    series = _series(headers, found.keeps)
     return Volume(voxels[None], geometry, case, modality, series=series, notes=tuple(filter(None, notes)))
 
 
@@ -83,6 +86,13 @@ def _name(found: Scan, stack: Stack) -> str:
     """How messages call a stack: as what the user named, with its number where there are others."""
     n = next(n for n, other in enumerate(found.stacks, 1) if other is stack)
     return f"{found.root}, series {n} of {len(found.stacks)}" if len(found.stacks) > 1 else str(found.root)
+
+
+def _require_memory(name: str, headers: Sequence[Header]) -> None:
+    """For the pixels as stored, of many frames also their file, and for the values made of them."""
+    first = headers[0]
+    stored = first.bits // 8 * (2 if first.frames > 1 else 1)
+    require_memory(name, first.rows * first.columns * len(headers) * (stored + 4), "the series")
 
 
 def _without_copies(

@@ -16,11 +16,11 @@ _CURES = {
     "1.2.840.10008.1.2.4.70": "pip install python-gdcm",
     "1.2.840.10008.1.2.4.80": "pip install pyjpegls",
     "1.2.840.10008.1.2.4.81": "pip install pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pip install pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.91": "pip install pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.201": "pip install pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.202": "pip install pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.203": "pip install pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.90": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.91": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.201": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.202": "pip install pylibjpeg pylibjpeg-openjpeg",
+    "1.2.840.10008.1.2.4.203": "pip install pylibjpeg pylibjpeg-openjpeg",
 }
 
 
@@ -37,6 +37,11 @@ class Codec:
     name: str
     decoders: tuple[str, ...]
     cure: str
+
+
+def cure(uid: str) -> str | None:
+    """The command that brings a decoder of this transfer syntax; None where none is known."""
+    return _CURES.get(uid)
 
 
 def codecs() -> list[Codec]:

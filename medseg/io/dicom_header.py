@@ -64,7 +64,7 @@ class Header:
     slope:           NaN where the tag is there and holds no finite number; so the intercept.
     padding:         the lowest and highest stored value of pixels that hold no image.
     phase:           the values of PHASE_KEYWORDS, and those of the frame, that are there.
-    pet:             what turns activity into SUV; None for other modalities.
+    pet:             what turns activity into SUV; None where the file says nothing of it.
     holds_integers:  the pixels are PixelData, none of the floating-point kinds.
     pixel_bytes:     as declared; None where the length is open, as of compressed pixels.
     pixel_bytes_present: from the start of the pixels to the end of the file.
@@ -210,7 +210,7 @@ def _header(
         has_modality_table="ModalityLUTSequence" in dataset,
         padding=_padding(dataset),
         phase={word: repr(values(dataset, word)) for word in PHASE_KEYWORDS if word in dataset},
-        pet=read_pet(dataset) if modality == "PT" else None,
+        pet=read_pet(dataset) if modality == "PT" or "Units" in dataset else None,
         holds_integers=watch.stopped_at == PIXEL_DATA,
         pixel_bytes=watch.length,
         pixel_bytes_present=watch.present,

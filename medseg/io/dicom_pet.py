@@ -39,6 +39,9 @@ class Pet:
     zone: str
 
 
+NO_PET = Pet("", "", None, None, None, ("", ""), ("", ""), ("", ""), "")
+
+
 def read_pet(dataset: Any) -> Pet:
     """What is there; dates and times are joined where both are."""
     drug = item(dataset, "RadiopharmaceuticalInformationSequence")

@@ -15,6 +15,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, RLELossless
 
 from medseg.domain.errors import InputError, MedsegError
+from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_inflate import open_dicom
 from medseg.io.dicom_walk import quiet_pydicom
@@ -24,8 +25,6 @@ _KEYWORDS = [
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
-# The package of those that medseg does without that reads a syntax, where pydicom's own words do not name one.
-_PACKAGES = {"JPEG-LS": "pyjpegls", "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg", "JPEG": "python-gdcm"}
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
@@ -113,9 +112,8 @@ def _quiet_codecs() -> Iterator[None]:
 
 
 def _install(syntax: UID, decoder: Any) -> str:
-    package = next((package for word, package in _PACKAGES.items() if word in syntax.name), None)
     need = "; ".join(line.split(" - ")[-1] for line in decoder.missing_dependencies)
-    return f"pip install {package}" if package else f"install one ({need})"
+    return cure(syntax) or f"install one ({need})"
 
 
 def _name(syntax: UID) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.domain.errors import ResourceError, ValueRangeError
 from medseg.io.dicom_header import Header
-from medseg.io.dicom_pet import suv_factor
+from medseg.io.dicom_pet import NO_PET, suv_factor
 
 _INT16 = np.iinfo(np.int16)
 _AIR_HU = -1000
@@ -39,7 +39,7 @@ def scale(name: str, modality: str, headers: Sequence[Header], stored: Sequence[
         notes: list[str] = []
         factor = 1.0
         if modality == "PT":
-            factor, note = suv_factor(name, [header.pet for header in headers if header.pet is not None])
+            factor, note = suv_factor(name, [header.pet or NO_PET for header in headers])
             notes.append(note)
         upright = [_upright(header, image) for header, image in zip(headers, stored, strict=True)]
         inverted = sum(header.photometric == "MONOCHROME1" for header in headers)

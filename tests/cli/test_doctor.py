@@ -62,8 +62,8 @@ def test_missing_decoders_and_backends_come_with_their_cure(tmp_path):
     for name, cure in {
         "JPEGLosslessSV1": "pip install python-gdcm",
         "JPEGLSLossless": "pip install pyjpegls",
-        "HTJ2K": "pip install pylibjpeg-openjpeg",
-        "JPEG2000": "pip install pylibjpeg-openjpeg",
+        "HTJ2K": "pip install pylibjpeg pylibjpeg-openjpeg",
+        "JPEG2000": "pip install pylibjpeg pylibjpeg-openjpeg",
     }.items():
         assert (found[name]["state"], found[name]["cure"]) == ("gap", cure)
     assert found["RLELossless"]["state"] == "ok"

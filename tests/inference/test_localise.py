@@ -15,7 +15,8 @@ from medseg.inference.localise import Located, locate
 from medseg.inference.parts import cropped, upright
 from medseg.inference.region import Box, crop_to_box
 from medseg.inference.register import Fit, rotation
-from medseg.inference.segment import load_model, segment
+from medseg.inference.model import load_model
+from medseg.inference.segment import segment
 from medseg.metrics.overlap import dice
 from tests.bundles import CPU, blob_volume
 from tests.heads import CENTRES, brain, head

@@ -341,7 +341,9 @@ def test_a_codec_that_is_not_installed_is_named_with_what_to_install(files, monk
     in_syntax(RLELossless)(paths)
     monkeypatch.setattr(dicom_pixels, "get_decoder", lambda syntax: Absent)
     assert "no codec for" in str(refusal_of(paths))
-    assert "somecodec>=2.0" in str(refusal_of(paths))
+    assert "RLE Lossless is installed; pip install numpy" in str(refusal_of(paths))
+    monkeypatch.setattr(dicom_pixels, "cure", lambda syntax: None)
+    assert "install one (requires numpy, somecodec>=2.0)" in str(refusal_of(paths))
 
 
 @pytest.mark.parametrize("keep", [0.99, 0.7, 0.1])

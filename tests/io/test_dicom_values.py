@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from medseg.domain.doubts import Doubts
 from medseg.domain.errors import ValueRangeError
 from medseg.io.dicom import read_dicom
 from medseg.io.dicom_pet import Pet, suv_factor
@@ -68,6 +69,12 @@ def test_what_is_missing_or_in_doubt_is_refused(change, words):
     with pytest.raises(ValueRangeError, match=words) as refusal:
         suv_factor("scan", [replace(FDG, **change)] * 2)
     assert "2020" not in str(refusal.value)
+
+
+def test_what_is_only_said_to_be_pet_has_no_suv(tmp_path):
+    dicom_folder(tmp_path)
+    with pytest.raises(ValueRangeError, match="Units are missing"):
+        read_dicom(tmp_path, "case", Doubts(modality="PT"))
 
 
 def test_slices_that_differ_are_refused():
