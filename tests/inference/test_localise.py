@@ -12,10 +12,10 @@ from medseg.domain.volume import Volume
 from medseg.inference import localise
 from medseg.inference import segment as module
 from medseg.inference.localise import Located, locate
+from medseg.inference.model import load_model
 from medseg.inference.parts import cropped, upright
 from medseg.inference.region import Box, crop_to_box
 from medseg.inference.register import Fit, rotation
-from medseg.inference.model import load_model
 from medseg.inference.segment import segment
 from medseg.metrics.overlap import dice
 from tests.bundles import CPU, blob_volume

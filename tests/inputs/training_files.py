@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +11,8 @@ import numpy as np
 
 from medseg.domain.labels import Label, LabelTable
 from medseg.domain.manifest import Case, Manifest
-from medseg.domain.spec import to_plain
-from medseg.engines.plan import default_plan
-from medseg.io.manifest import read_manifest, write_manifest
-from medseg.windows import WindowSpec
+from medseg.io.manifest import write_manifest
+from tests.datasets import short_plan, write_plan
 from tests.inputs.nifti_files import AFFINE, MOVED, SHAPE, Make, content
 
 
@@ -44,9 +41,6 @@ def data_set(smaller: Sequence[int] = (), moved: Sequence[int] = ()) -> Make:
 
 
 def train(manifest: Path) -> list[object]:
-    plan = default_plan(read_manifest(manifest), steps=1)
-    network = replace(plan.network, widths=(4, 8))
-    batch, window = replace(plan.batch, size=(8, 8, 8), count=1), WindowSpec((8, 8, 8))
-    path = manifest.parent.parent / "plan.json"
-    path.write_text(json.dumps(to_plain(replace(plan, network=network, batch=batch, window=window, epoch_steps=1))))
+    plan = short_plan(manifest, steps=1)
+    path = write_plan(plan, manifest.parent.parent / "plan.json", network=replace(plan.network, out_channels=2))
     return ["train", manifest, "-o", manifest.parent / "bundle", "--plan", path, "-q", "--device", "cpu"]
