@@ -112,7 +112,7 @@ def test_another_thing_is_refused_with_numbers():
 
 @pytest.mark.parametrize("shape", [(200, 200, 1), (1, 200, 3), (2, 2, 90)])
 def test_a_thin_image_is_refused_too(shape):
-    with pytest.raises(FieldOfViewError, match="scan.nii.gz"):
+    with pytest.raises(FieldOfViewError, match=r"scan\.nii\.gz"):
         found(blob_volume(np.eye(4), shape))
 
 
