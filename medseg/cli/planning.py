@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
-    from medseg.domain.manifest import Manifest
+    from medseg.domain.manifest import Case, Manifest
+    from medseg.domain.volume import Volume
     from medseg.engines.defaults import Suggestion
     from medseg.engines.plan import TrainSpec
 
@@ -21,7 +23,6 @@ def suggested(
 
     Raises: InputError where there is no training case or nothing is labelled; as `load_case`.
     """
-    from medseg.data.dataset import load_case
     from medseg.data.fingerprint import fingerprint, sample_cases
     from medseg.domain.errors import InputError
     from medseg.engines.defaults import describe_device, suggest
@@ -29,9 +30,34 @@ def suggested(
     cases = manifest.part("train")
     if not cases:
         raise InputError(f"{manifest.name}: has no training cases; build the manifest with --split GROUP=train")
-    pairs = (load_case(manifest, case, root) for case in sample_cases(cases))
-    seen = fingerprint(pairs, len(cases), manifest.labels.values, manifest.labels.kind == "instances")
+    seen = fingerprint(
+        _readable(manifest, sample_cases(cases), root),
+        len(cases),
+        manifest.labels.values,
+        manifest.labels.kind == "instances",
+    )
     return suggest(manifest, seen, describe_device(device, _memory_bytes()), network, steps, seed)
+
+
+def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator[tuple[Volume, NDArray[Any]]]:
+    """Those that can be used; the others are refused all together when the training reads them.
+
+    Raises: the last refusal if there are no others.
+    """
+    from medseg.data.dataset import load_case
+    from medseg.domain.errors import InputError
+
+    some, last = False, None
+    for case in cases:
+        try:
+            pair = load_case(manifest, case, root)
+        except InputError as error:
+            last = error
+        else:
+            some = True
+            yield pair
+    if last is not None and not some:
+        raise last
 
 
 def with_settings(spec: TrainSpec, settings: Sequence[str]) -> TrainSpec:

@@ -106,12 +106,13 @@ def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
         planning.keep_fingerprint(settled.suggestion, place.work)
         if not quiet:
             print("\n".join(planning.explained(settled.suggestion)), file=sys.stderr)
-    parts = described.part("train"), described.part("validation")
-    with agreed(), progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
-        training, validation = (
-            load_samples(described, cases, settled.root, spec.preprocess, to_target(described), lambda: advance(1))
-            for cases in parts
+    cases = described.part("train") + described.part("validation")
+    with agreed(), progress.bar("reading cases", len(cases), quiet) as advance:
+        samples = load_samples(
+            described, cases, settled.root, spec.preprocess, to_target(described), lambda: advance(1)
         )
+    cut = len(described.part("train"))
+    training, validation = samples[:cut], samples[cut:]
     if rank() > 0:
         fit(spec, training, validation, place.work, sha256_of(place.manifest), chosen)
         return

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from medseg.data.augment import AugmentSpec, apply, draw
 from medseg.data.preprocess import PreprocessSpec, preprocess
-from medseg.domain.errors import GridError, ValueRangeError
+from medseg.domain.errors import GridError, InputError, ValueRangeError
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
 from medseg.io.images import read_image, read_mask
@@ -65,13 +65,13 @@ def load_samples(
 ) -> list[Sample]:
     """All cases preprocessed, in order; files are read by several threads.
 
-    Raises: as `load_case`; for masks that do not lie on their images' grids one GridError that lists them.
+    Raises: InputError that lists every case that cannot be used, with its reason; the one refusal itself if it is one.
     """
 
-    def load(case: Case) -> Sample | GridError:
+    def load(case: Case) -> Sample | InputError:
         try:
             volume, values = load_case(manifest, case, root)
-        except GridError as error:
+        except InputError as error:
             return error
         image, mask = preprocess(volume, spec, to_target(values))
         on_case()
@@ -79,12 +79,13 @@ def load_samples(
 
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(load, cases))
-    apart = [str(error) for error in loaded if isinstance(error, GridError)]
-    if apart:
-        more = f"; and {len(apart) - _LISTED} more" if len(apart) > _LISTED else ""
-        raise GridError(
-            f"{root}: {len(apart)} of {len(cases)} cases cannot be used: {'; '.join(apart[:_LISTED])}{more}"
-        )
+    refused = [error for error in loaded if isinstance(error, InputError)]
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        reasons = "; ".join(map(str, refused[:_LISTED]))
+        more = f"; and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
+        raise InputError(f"{root}: {len(refused)} of {len(cases)} cases cannot be used: {reasons}{more}")
     return [sample for sample in loaded if isinstance(sample, Sample)]
 
 

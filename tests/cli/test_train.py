@@ -95,6 +95,20 @@ def test_a_training_that_was_done_is_packed_again_with_the_same_weights(manifest
     assert digests[0] == digests[1]
 
 
+def test_all_cases_that_cannot_be_used_are_named_at_once(tmp_path):
+    """Those to validate on as well; the fingerprint of the others does not stop at them."""
+    manifest = balls(tmp_path / "set", (4, 1, 0))
+    data = tmp_path / "set" / "data"
+    (data / "1.nii.gz").write_bytes((data / "1.nii.gz").read_bytes()[:300])
+    (data / "4_mask.nii.gz").unlink()
+    done = train(manifest, "-o", tmp_path / "b", "-q")
+    assert (done.code, len(done.lines)) == (3, 1)
+    assert "2 of 5 cases cannot be used" in done.err
+    assert "1.nii.gz: " in done.err
+    assert "4_mask.nii.gz: " in done.err
+    assert not (tmp_path / "b").exists()
+
+
 def test_another_plan_does_not_take_the_place_of_the_first(manifest, plan, tmp_path):
     """plan.json was written over before the checkpoints were found to be of other settings."""
     arguments = [manifest, "-o", tmp_path / "b", "--work", tmp_path / "work", "-q", "--plan"]
