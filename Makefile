@@ -20,7 +20,7 @@ export MEDSEG_DATA
 endif
 
 .PHONY: help install demo test test-slow test-viewers fuzz lint format train-hippocampus train-nuclei \
-	bench-training docs-inputs constraints docker clean
+	train-tumour train-all bench-networks bench-training docs-inputs constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,11 +60,21 @@ format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train-hippocampus: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
-	$(BIN)/medseg train data_manifests/hippocampus.json -o runs/hippocampus_mr_segmentation
+train-hippocampus: install  ## five folds and their ensemble; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	$(BIN)/medseg crossval data_manifests/hippocampus.json -o runs/hippocampus --folds 5 --join
 
-train-nuclei: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
-	$(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
+train-nuclei: install  ## one fold of five held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	test -d runs/nuclei_microscopy_segmentation || \
+	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --fold 1/5
+
+train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	test -d runs/brain_tumor_mr_segmentation || \
+	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4
+
+train-all: train-hippocampus train-nuclei train-tumour  ## all three, one after the other; goes on where it was stopped
+
+bench-networks: install  ## UNet against UNet++, three seeds, every depth; many hours; goes on; writes benchmarks/networks.md
+	$(BIN)/python benchmarks/networks.py
 
 bench-training: install  ## training speed beside MONAI's own way; on an idle machine; writes benchmarks/training.md
 	$(BIN)/python benchmarks/training.py $(if $(QUICK),--quick)
