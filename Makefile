@@ -19,7 +19,8 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow test-viewers lint format train-hippocampus train-nuclei constraints docker clean
+.PHONY: help install demo test test-slow test-viewers fuzz lint format train-hippocampus train-nuclei \
+	bench-training docs-inputs constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +37,14 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
-test: install  ## the tests but the slow ones and those of viewers
-	$(BIN)/pytest -m "not slow and not viewers"
+test: install  ## the tests but the slow ones, those of viewers and the long fuzzing
+	$(BIN)/pytest -m "not slow and not fuzz and not viewers"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
+
+fuzz: install  ## 100,000 damaged files of each kind through the readers; which lines they ran
+	nice $(BIN)/python -m tests.fuzz
 
 test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our files; installs them (Debian packages as root)
 	tests/viewers/setup.sh
@@ -61,6 +65,12 @@ train-hippocampus: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes b
 
 train-nuclei: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	$(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
+
+bench-training: install  ## training speed beside MONAI's own way; on an idle machine; writes benchmarks/training.md
+	$(BIN)/python benchmarks/training.py $(if $(QUICK),--quick)
+
+docs-inputs: install  ## docs/inputs.md from the tests of inputs
+	$(BIN)/python -m tests.inputs.document
 
 constraints: install  ## pin what is installed now
 	$(BIN)/pip freeze --exclude medseg | sed 's/+[a-z0-9.]*$$//' > constraints.txt

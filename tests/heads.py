@@ -44,26 +44,26 @@ def brain() -> Volume:
 
 @cache
 def dressed() -> Volume:
-    """The brain in a dark skull and a bright scalp, on a neck and behind a face of mottled flesh."""
-    pad = ((30, 30), (40, 30), (90, 30))
-    bare = np.pad(brain().voxels[0], pad)
-    affine = brain().geometry.affine_ras.copy()
-    affine[:3, 3] -= [low for low, _ in pad]
-    geometry = Geometry(bare.shape, affine)
-    out_mm = 2.0 * ndimage.distance_transform_edt(bare[::2, ::2, ::2] == 0)
-    out_mm = ndimage.zoom(out_mm, [n / m for n, m in zip(bare.shape, out_mm.shape, strict=True)], order=1)
+    """The brain at 2 mm in a dark skull and a bright scalp, on a neck and behind a face of mottled flesh."""
+    pad = ((15, 15), (20, 15), (45, 15))
+    inner = np.where(brain().voxels[0] > 0, ndimage.gaussian_filter(brain().voxels[0], 0.7), 0)
+    bare = np.pad(inner[::2, ::2, ::2], pad)
+    affine = brain().geometry.affine_ras @ np.diag([2.0, 2, 2, 1])
+    affine[:3, 3] -= [2 * low for low, _ in pad]
     x, y, z = (
-        np.arange(n).reshape([-1 if a == b else 1 for b in range(3)]) + affine[a, 3] for a, n in enumerate(bare.shape)
+        2 * np.arange(n).reshape([-1 if a == b else 1 for b in range(3)]) + affine[a, 3]
+        for a, n in enumerate(bare.shape)
     )
-    scalp = (out_mm > 9) & (out_mm < 15)
+    out_mm = 2 * ndimage.distance_transform_edt(bare == 0)
     neck = (x**2 + (y + 30) ** 2 < 55**2) & (z < -40)
     face = ((x / 60) ** 2 + ((y - 50) / 50) ** 2 + ((z + 65) / 60) ** 2) < 1
-    mottled = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal([n // 4 + 1 for n in bare.shape]), 1.5)
-    mottled = ndimage.zoom(mottled, 4, order=1)[tuple(map(slice, bare.shape))]
+    mottled = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(bare.shape, np.float32), 3)
     flesh = np.clip(0.45 + 0.2 * mottled / mottled.std(), 0.05, 1)
-    voxels = np.where(bare > 0, bare, np.where((neck | face) & (out_mm > 9), flesh, np.where(scalp, 0.95, 0.02)))
-    voxels = np.where((bare == 0) & (out_mm > 15) & ~(neck | face), 0, voxels)
-    return Volume(voxels[None].astype(np.float32), geometry, "dressed", "MR")
+    head = np.where((neck | face) & (out_mm > 9), flesh, np.where((out_mm > 9) & (out_mm < 15), 0.95, 0.02))
+    head = np.where((out_mm >= 15) & ~(neck | face), 0, head)
+    return Volume(
+        np.where(bare > 0, bare, head)[None].astype(np.float32), Geometry(bare.shape, affine), "dressed", "MR"
+    )
 
 
 def head(
@@ -74,13 +74,14 @@ def head(
     elastic_mm: float = 0.0,
     pitch: float = 25.0,
     cut_mm: float = 30.0,
+    finest_mm: float = 1.0,
 ) -> Head:
     """A random head, all of it following from the seed.
 
     Turned up to `pitch` degrees about R and 12 about A and S, stretched 0.85 to 1.15 along each axis, sheared up to
-    0.08, moved up to 40 mm; voxels of 1 to 3 mm on each axis, in one of the 48 orders, often oblique by up to 10
-    degrees; up to cut_mm cut off from each side, measured from the brain's box (never the regions themselves); shaded
-    by up to 30 % across the head, 3 % noise; bent by a smooth field of at most elastic_mm.
+    0.08, moved up to 40 mm; voxels of finest_mm to 3 mm on each axis, in one of the 48 orders, half of them oblique by
+    up to 10 degrees; up to cut_mm cut off from each side of the head, but never from the regions; shaded by up to 30 %
+    across the head, 3 % noise; bent by a smooth field of at most elastic_mm.
     """
     generator = np.random.default_rng(seed)
     base = dressed() if base is None else base
@@ -92,7 +93,7 @@ def head(
     matrix[:3, 3] = generator.uniform(-40, 40, 3)
     bend = _Bend(generator, elastic_mm)
 
-    geometry = _grid(generator, matrix, cut_mm)
+    geometry = _grid(generator, matrix, cut_mm, finest_mm)
     slabs = []
     for k in range(geometry.shape_ijk[2]):
         ijk = np.stack(np.meshgrid(*map(np.arange, geometry.shape_ijk[:2]), [k], indexing="ij"), -1).reshape(-1, 3)
@@ -130,7 +131,7 @@ class _Bend:
         return points.mean(0)
 
 
-def _grid(generator: np.random.Generator, matrix: Float64Array, cut_mm: float) -> Geometry:
+def _grid(generator: np.random.Generator, matrix: Float64Array, cut_mm: float, finest_mm: float) -> Geometry:
     """A grid around the head, with each side cut, but never into the regions."""
     brain_low, brain_high = np.array([-95.0, -130, -150]), np.array([95.0, 100, 105])
     box = np.array(list(itertools.product(*zip(brain_low, brain_high, strict=True)))) @ matrix[:3, :3].T
@@ -139,7 +140,7 @@ def _grid(generator: np.random.Generator, matrix: Float64Array, cut_mm: float) -
     low = np.minimum(box.min(0) + generator.uniform(0, 1, 3) * (cut_mm + 20), kept.min(0) - 12)
     high = np.maximum(box.max(0) - generator.uniform(0, 1, 3) * (cut_mm + 20), kept.max(0) + 12)
     low, high = low + matrix[:3, 3], high + matrix[:3, 3]
-    spacing = generator.uniform(1, 3, 3)
+    spacing = generator.uniform(finest_mm, 3, 3)
     turn = rotation(*(generator.uniform(-10, 10, 3) * generator.integers(0, 2)))
     affine = np.eye(4)
     affine[:3, :3] = turn * spacing

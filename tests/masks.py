@@ -10,7 +10,7 @@ from medseg.domain.algorithm import Algorithm
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Code, Label, LabelMap, LabelTable
 from medseg.domain.volume import Volume
-from medseg.io.dicom import only_series, read_series
+from medseg.io.dicom import read_dicom
 from medseg.io.dicom_write import write_series
 
 ORGANS = LabelTable(
@@ -44,4 +44,4 @@ def mask_on(geometry: Geometry, table: LabelTable = ORGANS) -> LabelMap:
 def series_volume(folder: Path, volume: Volume, modality: str = "MR", seed: str = "test") -> Volume:
     """The volume written as a series and read back."""
     write_series(volume, folder, modality=modality, seed=seed)
-    return read_series(only_series(folder), "scan")
+    return read_dicom(folder, "scan")

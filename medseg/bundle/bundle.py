@@ -104,6 +104,18 @@ class Localiser:
 
 
 @dataclass(frozen=True)
+class SpacingRange:
+    """Edge lengths in mm of the voxels that a bundle takes; what lies outside is a mistake of units."""
+
+    smallest_mm: float
+    largest_mm: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest_mm <= self.largest_mm < inf:
+            raise UsageError(f"a range of voxel sizes from {self.smallest_mm} to {self.largest_mm} mm is none")
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A segmentation model as described by its folder.
 
@@ -135,6 +147,7 @@ class Bundle:
     slices: SliceKind | None = None
     quality: QualityFit | None = None
     localiser: Localiser | None = None
+    spacing_range: SpacingRange | None = None
 
     def __post_init__(self) -> None:
         if self.postprocess.decision == "instances" and self.preprocess.spacing_mm is not None:

@@ -58,6 +58,13 @@ def pruned(stored: StoredBundle, depth: int, name: str) -> tuple[Bundle, dict[st
     ), kept
 
 
+def parameters_of_depth(stored: StoredBundle, depth: int) -> int:
+    """How many parameters a UNet++ has down to a depth."""
+    spec = stored.bundle.network
+    smaller = build_network(replace(spec, widths=spec.widths[: depth + 1]))
+    return sum(parameter.numel() for parameter in smaller.parameters())
+
+
 def _form(bundle: Bundle) -> Bundle:
     """What bundles of one training plan share; what was measured or added afterwards is left out."""
     return replace(bundle, name="", version="", weights_sha256="", fold=None, depths=(), quality=None, localiser=None)

@@ -15,6 +15,7 @@ from medseg.bundle.bundle import (
     Localiser,
     PostprocessSpec,
     SliceKind,
+    SpacingRange,
     StoredBundle,
 )
 from medseg.data.preprocess import PreprocessSpec
@@ -73,6 +74,7 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
         localiser=_optional(Localiser, own, "localiser"),
         quality=_optional(QualityFit, own, "quality"),
+        spacing_range=_optional(SpacingRange, own, "spacing_range"),
     )
 
 

@@ -50,6 +50,8 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         facts["field of view"] = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True)) + " mm"
     if value.localiser is not None:
         facts["localiser"] = ", ".join(f"{region.name} {region.box}" for region in value.localiser.regions)
+    if value.spacing_range is not None:
+        facts["voxels"] = f"{value.spacing_range.smallest_mm:g} to {value.spacing_range.largest_mm:g} mm"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
 

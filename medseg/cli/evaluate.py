@@ -19,10 +19,14 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Folder of the page and its pictures [OUTPUT, else BUNDLE.evaluation].")
     ] = None,
-    split: Annotated[str, typer.Option(help="test, validation (picked the weights) or train.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="test, held-out (a fold), validation (picked the weights) or train.")
+    ] = "test",
     tolerance: Annotated[float, typer.Option(min=0, help="Of the surface Dice: mm, or pixels without a size.")] = 1.0,
     threshold: Annotated[float, typer.Option(help="A label that scores below is listed as a failure.")] = 0.5,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
+    depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -39,16 +43,20 @@ def evaluate(
     import json
 
     from medseg.bundle.store import find_bundle
-    from medseg.cli.evaluating import Settings, evaluate_bundle, require_some
+    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
     from medseg.cli.score_page import write_score_page
     from medseg.domain.errors import PartialBatchError, UsageError
+    from medseg.domain.wishes import Wishes
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import read_manifest
 
-    if card and split != "test":
-        raise UsageError(f"--card: a card tells scores of the test cases, not of --split {split}")
+    if card and split not in ("test", HELD_OUT):
+        raise UsageError(f"--card: a card tells scores of test cases or of a fold held out, not of --split {split}")
     stored = find_bundle(bundle)
-    settings = Settings(manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet)
+    wishes = Wishes(depth, tta)
+    settings = Settings(
+        manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet, wishes
+    )
     cases = settings.cases_for(stored)
     folder = output or stored.folder / "docs"
     pages = report or output or stored.folder.with_name(stored.folder.name + ".evaluation")
@@ -77,10 +85,12 @@ def _fill_card(done: Evaluation, manifest: Path) -> None:
     stored, table, facts = done.stored, done.table, done.facts
     named = manifest.name if manifest.is_absolute() else manifest.as_posix()
     command = f"medseg evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
+    command += "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in facts["asked for"].items())
     if facts["tolerance"] != 1:
         command += f" --tolerance {facts['tolerance']:g}"
     scored = facts["cases"] - len(table.refused)
-    count = f"{scored} test cases" if not table.refused else f"{scored} of {facts['cases']} test cases"
+    what = f"cases of fold {stored.bundle.fold}" if stored.bundle.fold else "test cases"
+    count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
     text = (
         f"{count}, which neither trained the network nor picked its weights; mean (95 % bootstrap "
         f"interval over cases); HD95 in {facts['distance_unit']}; {facts['precision']} on {facts['device']}. Measured "

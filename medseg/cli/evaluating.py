@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from medseg.domain.wishes import NO_WISHES, Wishes
 
 if TYPE_CHECKING:
     import torch
 
     from medseg.bundle.bundle import StoredBundle
-    from medseg.domain.manifest import Case, Manifest
+    from medseg.domain.manifest import Case, Manifest, Split
     from medseg.inference.evaluate import Evaluated
     from medseg.metrics.table import Refused, ScoreTable
     from medseg.reports.gallery import Gallery
+
+HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
@@ -30,18 +34,31 @@ class Settings:
     precision: str
     threads: int | None
     quiet: bool
+    wishes: Wishes = NO_WISHES
 
     def cases_for(self, stored: StoredBundle) -> tuple[Case, ...]:
-        """The cases of the split.
+        """The cases of the split; "held-out": those of the fold that did not train the bundle.
 
-        Raises: UsageError for an unknown split; InputError if it has no cases, or labels that are not the bundle's.
+        Raises: UsageError for an unknown split, or one that trained the bundle though it does not say so; InputError
+        if it has no cases, or labels that are not the bundle's.
         """
         from medseg.domain.errors import InputError, UsageError
-        from medseg.domain.manifest import SPLITS
+        from medseg.domain.manifest import SPLITS, held_out
 
-        if self.split not in SPLITS:
-            raise UsageError(f"--split {self.split}: give {', '.join(SPLITS)}")
-        cases = tuple(case for case in self.described.cases if case.split == self.split)
+        fold = stored.bundle.fold
+        if self.split not in (*SPLITS, HELD_OUT):
+            raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT))}")
+        if self.split == HELD_OUT:
+            if fold is None:
+                raise UsageError(f"--split {HELD_OUT}: bundle {stored.bundle.name} was not trained with --fold")
+            cases = held_out(self.described, fold).part("validation")
+        elif fold is not None:
+            raise UsageError(
+                f"--split {self.split}: bundle {stored.bundle.name} was trained on all folds but {fold}, whatever the "
+                f"split; give --split {HELD_OUT}"
+            )
+        else:
+            cases = self.described.part(cast("Split", self.split))
         if not cases:
             raise InputError(f"{self.manifest}: has no {self.split} cases")
         if self.described.labels != stored.bundle.labels:
@@ -96,7 +113,7 @@ def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Set
     described = settings.described
     root = data_root(described, settings.manifest, settings.data)
     chosen: torch.device = choose_device(settings.device, settings.threads)
-    model = load_model(stored, chosen, choose_precision(settings.precision, chosen))
+    model = load_model(stored, chosen, choose_precision(settings.precision, chosen), settings.wishes)
     gallery = Gallery()
     with progress.bar("evaluating", len(cases), settings.quiet) as advance:
 
@@ -129,6 +146,7 @@ def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Set
         "cases": len(cases),
         "device": str(chosen.type),
         "precision": model.precision,
+        "asked for": model.settings,
         "tolerance": settings.tolerance,
         "distance_unit": evaluated.distance_unit,
         "medseg_version": __version__,

@@ -53,17 +53,33 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle, compare, convert, demo, evaluate, manifest, segment, train, view
+    from medseg.cli import (
+        bundle_make,
+        compare,
+        convert,
+        crossval,
+        demo,
+        dicom,
+        doctor,
+        evaluate,
+        manifest,
+        segment,
+        train,
+        view,
+    )
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(compare.compare)
-    app.add_typer(bundle.app, name="bundle")
+    app.command("crossval")(crossval.crossval)
+    app.add_typer(bundle_make.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
+    app.add_typer(dicom.app, name="dicom")
     app.command("convert")(convert.convert)
     app.command("view")(view.view)
     app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
 
 
 _add_commands()

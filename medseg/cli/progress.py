@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medseg.domain.report import Measure
+    from medseg.domain.report import Measure, Quality
     from medseg.engines.trainer import Progress
 
 Advance = Callable[[int], None]
@@ -56,7 +56,7 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
 def in_words(measure: Measure) -> str:
     """A measure as one line.
 
-    >>> from medseg.domain.report import Measure
+    >>> from medseg.domain.report import Measure, Quality
     >>> in_words(Measure("spleen", 1, 1000, volume_ml=182.5))
     'spleen 182.500 ml'
     >>> in_words(Measure("anterior hippocampus", 1, 2188, volume_ml=2.188, region="left"))
@@ -76,3 +76,14 @@ def in_words(measure: Measure) -> str:
     where = f" in box {measure.region}" if is_box else ""
     cut = ", touches the edge" if measure.touches_border and measure.instances is None else ""
     return f"{before}{measure.label}{where} {', '.join(amounts)}{cut}"
+
+
+def quality_in_words(quality: Quality) -> str:
+    """What the agreement of several answers says, as one line.
+
+    >>> from medseg.domain.report import Quality
+    >>> quality_in_words(Quality(0.912, 0.884, False))
+    'answers agree by 0.912; expected Dice 0.884'
+    """
+    expected = f"; expected Dice {quality.expected_dice:.3f}" if quality.expected_dice is not None else ""
+    return f"answers agree by {quality.agreement:.3f}{expected}{'; look at this mask' if quality.review else ''}"

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medseg.cli import doubts as d
+
 if TYPE_CHECKING:
     from medseg.cli.outputs import Plan
+    from medseg.domain.doubts import Doubts
     from medseg.inference.model import Model
     from medseg.inference.region import Box
 
 
 def segment(
-    inputs: Annotated[
-        list[Path], typer.Argument(help="NIfTI files, PNG or TIFF pictures, folders of one DICOM series.")
-    ],
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or the mask's file for a single input.")],
     bundle: Annotated[str, typer.Option("-b", "--bundle", help="A bundle's name or folder; see `medseg bundle list`.")],
     form: Annotated[
@@ -29,9 +30,23 @@ def segment(
         ),
     ] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
+    depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="The shallowest depth within 0.01 Dice of the best.")] = False,
+    quality: Annotated[bool, typer.Option("--quality", help="Compare several answers; tell what Dice to expect.")] = (
+        False
+    ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    series: d.SeriesOption = None,
+    regrid: d.RegridOption = False,
+    nan: d.NanOption = None,
+    affine: d.AffineOption = None,
+    assume: d.AssumeOption = None,
+    assume_hu: d.AssumeHuOption = False,
+    volume: d.VolumeOption = None,
+    force: d.ForceOption = None,
     statistics: Annotated[bool, typer.Option("--statistics", help="Also write volumes or counts as JSON.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Also write a picture of the mask.")] = False,
     labels: Annotated[str, typer.Option(help="Also write label tables: itksnap, slicer or both.")] = "",
@@ -44,26 +59,31 @@ def segment(
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import Extras, plan_outputs
     from medseg.domain.errors import UsageError
+    from medseg.domain.wishes import Wishes
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
+    doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
     extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split)
     plans = plan_outputs(inputs, output, form, extras, overwrite)
     keep_freed_memory()
     from medseg.backends.precision import choose_precision
     from medseg.bundle.store import find_bundle
     from medseg.cli.device import choose_device
-    from medseg.inference.model import load_model
+    from medseg.inference.model import fast_depth, load_model
     from medseg.inference.region import parse_box
 
     boxes = [parse_box(text) for text in roi or []]
     stored = find_bundle(bundle)
     chosen = choose_device(device, threads)
-    model = load_model(stored, chosen, choose_precision(precision, chosen))
-    _run(plans, model, boxes, as_json, quiet)
+    if fast and depth is not None:
+        raise UsageError("--fast chooses the depth; leave --depth out")
+    wishes = Wishes(fast_depth(stored.bundle) if fast else depth, tta, quality)
+    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes)
+    _run(plans, model, boxes, doubts, as_json, quiet)
 
 
-def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet: bool) -> None:
+def _run(plans: list[Plan], model: Model, boxes: list[Box], doubts: Doubts, as_json: bool, quiet: bool) -> None:
     import json
 
     from medseg.cli.memory import is_out_of_memory
@@ -74,7 +94,7 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet
     failed: list[MedsegError] = []
     for plan in plans:
         try:
-            reports.append(_one(plan, model, boxes, quiet))
+            reports.append(_one(plan, model, boxes, doubts, quiet))
         except (InputError, NotFiniteError, UsageError) as error:  # it is this image; the next one may do
             if len(plans) == 1:
                 raise
@@ -92,7 +112,7 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], as_json: bool, quiet
         raise PartialBatchError(f"{len(failed)} of {len(plans)} inputs were refused, the others are done")
 
 
-def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, Any]:
+def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool) -> dict[str, Any]:
     from dataclasses import replace
 
     from medseg.cli import progress
@@ -101,7 +121,7 @@ def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, A
     from medseg.inference.segment import expected_windows, segment
     from medseg.io.images import read_image
 
-    volume = read_image(plan.source)
+    volume = read_image(plan.source, doubts)
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)
@@ -113,6 +133,8 @@ def _one(plan: Plan, model: Model, boxes: list[Box], quiet: bool) -> dict[str, A
     if not quiet:
         for measure in report.measures:
             print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)
+        if report.quality is not None:
+            print(f"{plan.case}: {progress.quality_in_words(report.quality)}", file=sys.stderr)
         for note in report.notes:
             print(f"{plan.case}: note: {note}", file=sys.stderr)
         print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)

@@ -99,13 +99,13 @@ def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
     from medseg.engines.trainer import fit
     from medseg.io.manifest_build import sha256_of
 
-    with agreed():
-        settled = _settle(place, told, chosen)
+    settled = from_first(lambda: _settle(place, told, chosen))
     described, spec = settled.described, settled.spec
     from_first(lambda: planning.keep_plan(spec, place.work))
-    if settled.suggestion is not None and not quiet:
+    if settled.suggestion is not None and rank() == 0:
         planning.keep_fingerprint(settled.suggestion, place.work)
-        print("\n".join(planning.explained(settled.suggestion)), file=sys.stderr)
+        if not quiet:
+            print("\n".join(planning.explained(settled.suggestion)), file=sys.stderr)
     parts = described.part("train"), described.part("validation")
     with agreed(), progress.bar("reading cases", sum(map(len, parts)), quiet) as advance:
         training, validation = (
@@ -126,14 +126,13 @@ def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
 
 
 def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
-    """Everything that can be refused is refused here, before the work."""
+    """Everything that can be refused is refused here, before the work; the first process settles for all."""
     from dataclasses import replace
 
     from medseg.bundle.describe import describe
     from medseg.cli import planning
     from medseg.domain.errors import InputError, OutputError, UsageError
     from medseg.domain.manifest import held_out, parse_fold
-    from medseg.engines.distributed import from_first
     from medseg.io.files import require_writable
     from medseg.io.manifest import data_root, read_manifest
 
@@ -156,9 +155,7 @@ def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
     if told.plan is not None:
         spec = planning.read_plan(told.plan)
     else:
-        suggestion = from_first(
-            lambda: planning.suggested(described, root, chosen, told.network, told.steps, told.seed)
-        )
+        suggestion = planning.suggested(described, root, chosen, told.network, told.steps, told.seed)
         spec = suggestion.spec
     if fold is not None:
         spec = replace(spec, fold=fold, keep="last")  # so that the fold held out has picked nothing
@@ -184,7 +181,7 @@ def _fit_and_pack(
     from medseg.bundle.describe import describe
     from medseg.bundle.pack import pack
     from medseg.cli import planning, progress
-    from medseg.cli.evaluating import Settings
+    from medseg.cli.evaluating import HELD_OUT, Settings
     from medseg.cli.following import follow
     from medseg.cli.training_page import TrainingPage
     from medseg.engines.plan import class_names, extents_mm
@@ -211,16 +208,14 @@ def _fit_and_pack(
     parameters = sum(value.numel() for value in trained.weights.values())
     story = _story(place.manifest, spec, trained, len(training), len(validation))
     pack(bundle, trained.weights, place.output, new_card(bundle, parameters, story))
-    scored = Settings(
-        place.manifest, described, "validation", 1.0, place.data, told.device, "auto", told.threads, quiet
-    )
+    split = HELD_OUT if spec.fold else "validation"
+    scored = Settings(place.manifest, described, split, 1.0, place.data, told.device, "auto", told.threads, quiet)
     reasons = planning.reasons_of(settled.suggestion, spec) if settled.suggestion else {}
     page = TrainingPage(place.output, work, scored, spec, reasons)
     followers.finish(work, page.write(trained, tuple(followers.watch.seconds)))
-    split = "held-out" if spec.fold else "test"
     print(
         f"packed {place.output}, the page in {work / 'report.html'}; next: medseg evaluate {place.output} "
-        f"{place.manifest} --split {split} --card",
+        f"{place.manifest} --split {HELD_OUT if spec.fold else 'test'} --card",
         file=sys.stderr,
     )
 

@@ -22,6 +22,8 @@ from medseg.domain.volume import Volume
 from medseg.io.images import read_image, read_mask
 from medseg.io.manifest import mask_to_labels
 
+_LISTED = 10  # cases named in one message
+
 MaskToTarget = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
 
@@ -42,7 +44,9 @@ def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArr
     volume = read_image(root / case.image)
     values, grid = read_mask(root / case.mask)
     if values.shape != volume.geometry.shape_ijk:
-        raise GridError(f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}")
+        raise GridError(
+            f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}; resample one of them"
+        )
     if grid is not None and not grid.is_same_grid(volume.geometry, tolerance_mm=0.1):
         raise GridError(f"{case.mask}: lies elsewhere than its image; compare the affines of both files")
     try:
@@ -59,16 +63,29 @@ def load_samples(
     to_target: MaskToTarget,
     on_case: Callable[[], None] = lambda: None,
 ) -> list[Sample]:
-    """All cases preprocessed, in order; files are read by several threads."""
+    """All cases preprocessed, in order; files are read by several threads.
 
-    def load(case: Case) -> Sample:
-        volume, values = load_case(manifest, case, root)
+    Raises: as `load_case`; for masks that do not lie on their images' grids one GridError that lists them.
+    """
+
+    def load(case: Case) -> Sample | GridError:
+        try:
+            volume, values = load_case(manifest, case, root)
+        except GridError as error:
+            return error
         image, mask = preprocess(volume, spec, to_target(values))
         on_case()
         return Sample(case, image.as_tensor().contiguous(), mask.as_tensor()[0].to(torch.uint8))
 
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(load, cases))
+        loaded = list(pool.map(load, cases))
+    apart = [str(error) for error in loaded if isinstance(error, GridError)]
+    if apart:
+        more = f"; and {len(apart) - _LISTED} more" if len(apart) > _LISTED else ""
+        raise GridError(
+            f"{root}: {len(apart)} of {len(cases)} cases cannot be used: {'; '.join(apart[:_LISTED])}{more}"
+        )
+    return [sample for sample in loaded if isinstance(sample, Sample)]
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,10 @@ def from_first(make: Callable[[], T]) -> T:
 
 @contextmanager
 def agreed() -> Iterator[None]:
-    """What one process is refused in this block, every process is refused at its end, in the same words."""
+    """What one process is refused in this block, every process is refused at its end, in the same words.
+
+    Within the block the processes must not wait for one another: one that is refused would not come.
+    """
     refusal = None
     try:
         yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +87,7 @@ def start_run(
             if _plain(name) not in run.data.params:
                 client.log_param(id, _plain(name), told[:_LONGEST])
         logged = max((point.step for point in client.get_metric_history(id, "loss")), default=0)
-    write_text(work / "mlflow.json", json.dumps({"target": target, "run": id}, indent=1) + "\n")
+    write_text(work / "mlflow.json", json.dumps({"target_sha256": _digest(target), "run": id}, indent=1) + "\n")
     return MlflowRun(client, target, id, tuple(names), logged)
 
 
@@ -97,9 +99,8 @@ def _answering(target: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ResourceError(
-            f"--mlflow {target}: cannot be used ({reason}); check it or leave the option out"
-        ) from error
+        message = f"--mlflow {target}: cannot be used ({reason}); check it or leave the option out"
+        raise ResourceError(re.sub(r"//[^/@\s]*@", "//", message)) from error  # without a password
 
 
 def _known_run(work: Path, target: str) -> str | None:
@@ -107,7 +108,14 @@ def _known_run(work: Path, target: str) -> str | None:
         known = json.loads((work / "mlflow.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return str(known["run"]) if isinstance(known, dict) and known.get("target") == target and "run" in known else None
+    if not isinstance(known, dict) or known.get("target_sha256") != _digest(target):
+        return None
+    return str(known["run"]) if "run" in known else None
+
+
+def _digest(target: str) -> str:
+    """In the place of the target itself, which may hold a password."""
+    return hashlib.sha256(target.encode()).hexdigest()
 
 
 def _new_run(client: Any, experiment: str, name: str) -> str:

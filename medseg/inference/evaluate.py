@@ -43,12 +43,14 @@ class Evaluated:
     """The scores of many cases.
 
     seconds:       of each scored case, reading left out.
+    agreements:    of each scored case, where the model compares several answers.
     distance_unit: of HD95 and of the tolerance: "mm", "pixels", or both where the images differ in that.
     """
 
     table: ScoreTable
     seconds: Mapping[str, float] = field(default_factory=dict)
     distance_unit: str = "mm"
+    agreements: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate_cases(
@@ -70,26 +72,30 @@ def evaluate_cases(
     rows: list[Row] = []
     refused: list[Refused] = []
     seconds: dict[str, float] = {}
+    agreements: dict[str, float] = {}
     calibrated: set[bool] = set()
     labels = model.bundle.labels
     for case in cases:
         try:
             volume, values = load(case)
             started = time.perf_counter()
-            prediction = segment(volume, model, name=case.image).label_map
+            result = segment(volume, model, name=case.image)
+            prediction = result.label_map
             seconds[case.id] = round(time.perf_counter() - started, 4)
         except REFUSALS as error:
             reason = " ".join(str(error).replace(f"{root}{os.sep}", "").split())
             refused.append(Refused(case.id, case.kind, reason))
             on_refused(refused[-1])
             continue
+        if result.report.quality is not None:
+            agreements[case.id] = result.report.quality.agreement
         found = score_case(prediction.voxels, values, volume.geometry, labels, case.id, case.kind, tolerance)
         rows += found
         calibrated.add(volume.geometry.calibrated)
         reference = LabelMap(values.astype(np.uint16), volume.geometry, labels)
         on_scored(ScoredCase(case, volume, prediction, reference, tuple(found)))
     units = [unit for known, unit in ((True, "mm"), (False, "pixels")) if known in calibrated]
-    return Evaluated(ScoreTable(tuple(rows), refused=tuple(refused)), seconds, " or ".join(units))
+    return Evaluated(ScoreTable(tuple(rows), refused=tuple(refused)), seconds, " or ".join(units), agreements)
 
 
 def score_case(

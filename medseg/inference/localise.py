@@ -76,7 +76,9 @@ def _require_fit(fit: Fit, localiser: Localiser, name: str) -> None:
         reason = f"{fit.coverage:.0%} of it would lie in the image, at least {localiser.worst_coverage:.0%} must"
     elif fit.correlation < localiser.worst_correlation:
         reason = f"the correlation is {fit.correlation:.2f}, at least {localiser.worst_correlation:g} is needed"
-    elif shortest < low or longest > high or np.linalg.det(fit.matrix[:3, :3]) < 0:
+    elif np.linalg.det(fit.matrix[:3, :3]) < 0:
+        reason = "it would be mirrored"
+    elif shortest < low or longest > high:
         reason = f"it would be stretched {shortest:.2f} to {longest:.2f} times, allowed are {low:g} to {high:g}"
     else:
         return

@@ -16,22 +16,9 @@ from medseg.bundle.template import load_template
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.domain.volume import Volume
+from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.networks.ensemble import Ensemble
 from medseg.windows import Network
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What may be asked of a bundle beside its own values.
-
-    depth:   of a UNet++, which of its heads answers; the shallower, the faster.
-    tta:     the mean answer over the mirror images that the network was trained with: 2 to 8 times the work.
-    quality: how well several answers agree, and what that foretells: as much work again as there are answers.
-    """
-
-    depth: int | None = None
-    tta: bool = False
-    quality: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +40,7 @@ class Model:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def load_model(stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes = Wishes()) -> Model:
+def load_model(stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES) -> Model:
     """The bundle's network on the device; loaded once for many cases.
 
     Raises: UsageError for a depth that the network has not, tta without mirror images in training, or quality where

@@ -87,7 +87,7 @@ def _isotropic(image: Volume, mm: float) -> _Grid:
     geometry = Geometry(cut.shape, affine)
     corners = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(-0.5, n - 0.5) for n in cut.shape]))))
     low, high = corners.min(0), corners.max(0)
-    shape_out = np.ceil((high - low) / mm - 1e-6).astype(int)
+    shape_out = np.maximum(np.ceil((high - low) / mm - 1e-6).astype(int), 2)  # a slope needs two
     first = (low + high) / 2 - (shape_out - 1) * mm / 2
     points = _points(shape_out, first, mm)
     ijk = geometry.ras_mm_to_ijk(points)
@@ -127,7 +127,9 @@ def _search(grid: _Grid, template: Volume) -> list[Float64Array]:
     voxels = ndimage.gaussian_filter(template.voxels[0].astype(np.float32), 1.0, mode="constant") / 255
     mask = ndimage.binary_dilation(template.voxels[0] > 0, iterations=2).astype(np.float32)
     centre = template.geometry.ijk_to_ras_mm((np.array(template.geometry.shape_ijk) - 1) / 2)
-    reach = int(np.ceil(np.linalg.norm(template.geometry.extent_mm) * max(_SCALES) / grid.mm / 2))
+    organ_mm = template.geometry.ijk_to_ras_mm(np.argwhere(mask > 0).astype(np.float64))
+    radius_mm = np.linalg.norm(organ_mm - centre, axis=1).max()
+    reach = int(np.ceil(radius_mm * max(_SCALES) / grid.mm))
     kernel = np.full(3, 2 * reach + 1)
     size = [scipy.fft.next_fast_len(n + 2 * reach, real=True) for n in grid.values.shape]
     spectra = [scipy.fft.rfftn(v, size) for v in (grid.inside, grid.values, grid.values**2)]

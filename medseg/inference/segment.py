@@ -21,6 +21,7 @@ from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
+from medseg.inference.fit import require_enough_memory, require_size, require_spacing
 from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
@@ -63,6 +64,8 @@ def segment(
     """
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
+    require_spacing(volume, bundle, name)
+    require_size(volume, bundle, name)
     settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
     seconds: dict[str, float] = {}
     if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
@@ -77,6 +80,7 @@ def segment(
             require_field_of_view(part.seen, bundle, name, boxed=bool(boxes))
     for part in parts:
         require_contrast(name, part.seen)
+        require_enough_memory(part.seen, bundle, name)
     instances = bundle.labels.kind == "instances"
     dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
     voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)
@@ -149,7 +153,7 @@ def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
     if volume.modality is not None and volume.modality != bundle.modality:
         raise InputError(
             f"{name}: its modality is {volume.modality}, bundle {bundle.name} takes {bundle.modality}; "
-            "give another image or another bundle"
+            f"give another image or bundle, or --force {bundle.modality} if the file is wrong about it"
         )
 
 

@@ -14,6 +14,7 @@ from medseg.metrics.overlap import dice
 from medseg.metrics.pairs import IntArray
 
 _FOLDS = 5
+LEAST_CASES = 2 * _FOLDS
 _SAME = 1e-9  # differences below are rounding
 
 
@@ -63,7 +64,7 @@ def fit_quality(agreements: Sequence[float], scores: Sequence[float], poor: floa
     scores: the mean Dice of each case, in the order of the agreements; at least ten cases.
     """
     x, y = np.asarray(agreements, np.float64), np.asarray(scores, np.float64)
-    assert len(x) == len(y) >= 2 * _FOLDS, "too few cases"
+    assert len(x) == len(y) >= LEAST_CASES, "too few cases"
     expected, flagged = np.empty_like(y), np.empty(len(y), bool)
     for fold in range(_FOLDS):
         out = np.arange(len(x)) % _FOLDS == fold

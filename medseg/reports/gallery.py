@@ -39,7 +39,7 @@ class Gallery:
             old.unlink(missing_ok=True)
         names = {}
         for place, (_, case, picture) in enumerate(self._kept, start=1):
-            names[case] = f"worst_{place}_{case}.png"
+            names[case] = f"worst_{place}.png"
             with whole_file(folder / names[case]) as temporary:
                 picture.save(temporary, "PNG", optimize=True)
         return names

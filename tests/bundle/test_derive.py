@@ -13,7 +13,8 @@ from medseg.bundle.reader import read_bundle
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.domain.manifest import Fold
-from medseg.inference.model import Wishes, fast_depth, load_model
+from medseg.domain.wishes import Wishes
+from medseg.inference.model import fast_depth, load_model
 from medseg.inference.segment import segment
 from medseg.metrics.quality import QualityFit
 from medseg.networks.build import NetworkSpec, build_network

@@ -9,7 +9,7 @@ import sys
 # in LOG.RANK, and answers with the exit statuses. The harm, [kind, rank, number], comes over one of them: it is killed
 # before batch `number`, or refused one of its cases, or finds the disk full when it writes a checkpoint.
 FORKER = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 from medseg.cli.main import main
 import medseg.bundle.pack, medseg.bundle.describe, medseg.data.dataset, medseg.reports.curve, medseg.engines.trainer
 from medseg.data.dataset import Batches
@@ -41,8 +41,13 @@ def child(job, rank):
     if job["harm"] and job["harm"][1] == rank:
         do_harm(job["harm"][0], job["harm"][2])
     sys.argv[1:] = job["arguments"]
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        sys.stderr.flush()
+        os._exit(end.code)  # without a clean-up of everything that was imported
 
+gc.freeze()  # or every child would copy all of it
 for line in sys.stdin:
     job, children = json.loads(line), []
     for rank in range(job["count"]):

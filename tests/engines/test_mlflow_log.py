@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,25 @@ def test_another_target_gets_a_run_of_its_own(tmp_path, work):
 
 
 @installed
-def test_telemetry_is_off(tmp_path, work):
-    import os
+def test_a_folder_opens_no_connection(tmp_path, work, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a connection was opened")
 
-    start(tmp_path, work)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    run = start(tmp_path, work)
+    validate(run, 20)
+    run.finish({}, [], [])
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+@installed
+def test_a_server_that_does_not_answer_is_refused_and_its_password_told_to_nobody(tmp_path, work, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ResourceError, match=r"--mlflow http://127.0.0.1:9: cannot be used") as caught:
+        start_run("http://me:secret@127.0.0.1:9", work, "balls", (), {})
+    assert "secret" not in str(caught.value)
+    start(tmp_path, work)
+    assert str(tmp_path) not in (work / "mlflow.json").read_text()
 
 
 @installed

@@ -291,7 +291,7 @@ def test_instances_of_nan_are_an_error_too(cells_model):
 
 
 def test_an_image_smaller_than_a_window_is_segmented(model):
-    volume = blob_volume(RAS_1MM, (5, 1, 4))
-    assert mask_of(volume, model).shape == (5, 1, 4)
+    volume = blob_volume(RAS_1MM, (5, 2, 4))
+    assert mask_of(volume, model).shape == (5, 2, 4)
     thin = replace(model, bundle=replace(model.bundle, window=WindowSpec((32, 16, 16))))
-    assert mask_of(volume, thin).shape == (5, 1, 4)
+    assert mask_of(volume, thin).shape == (5, 2, 4)

@@ -11,7 +11,7 @@ from medseg.domain.errors import GridError, InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelMap, LabelTable
 from medseg.domain.volume import Volume
-from medseg.io.dicom import only_series, read_series
+from medseg.io.dicom import read_dicom
 from medseg.io.dicom_derived import planes_of_frames, source_headers
 from medseg.io.dicom_seg import write_dicom_seg
 from medseg.io.dicom_seg_read import is_dicom_seg, read_dicom_seg
@@ -136,7 +136,7 @@ def test_an_anonymised_series_gets_empty_elements_and_its_names_go_nowhere_else(
     before = [path.read_bytes() for path in paths]
     gone = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"]
     edit_all(paths, *gone, "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID")
-    volume = read_series(only_series(tmp_path / "s"), "s")
+    volume = read_dicom(tmp_path / "s", "s")
     seg = written(volume, mask_on(volume.geometry), tmp_path / "seg.dcm")
     assert [seg[name].value or "" for name in gone] == [""] * 7
     assert seg.FrameOfReferenceUID
@@ -151,7 +151,7 @@ def test_the_patient_of_the_series_is_the_patient_of_the_segmentation(tmp_path):
     edit_all(
         sorted((tmp_path / "s").iterdir()), PatientName="Müller^Žofie=山田^太郎", SpecificCharacterSet="ISO_IR 192"
     )
-    volume = read_series(only_series(tmp_path / "s"), "s")
+    volume = read_dicom(tmp_path / "s", "s")
     seg = written(volume, mask_on(volume.geometry), tmp_path / "seg.dcm")
     assert str(seg.PatientName) == "Müller^Žofie=山田^太郎"
     assert seg.PatientID == CANARIES["PatientID"]
@@ -169,7 +169,7 @@ def test_values_that_are_none_become_empty(tmp_path, keyword, value):
         dataset[keyword]._value = value
         dataset.save_as(path)
         assert path.read_bytes() != content
-    volume = read_series(only_series(tmp_path / "s"), "s")
+    volume = read_dicom(tmp_path / "s", "s")
     assert not written(volume, mask_on(volume.geometry), tmp_path / "seg.dcm")[keyword].value
 
 

@@ -19,12 +19,12 @@ def test_the_pictures_are_those_of_the_worst_cases(values):
 
 
 def test_pictures_of_an_earlier_run_are_gone(tmp_path):
-    (tmp_path / "worst_9_old.png").touch()
+    (tmp_path / "worst_9.png").touch()
     (tmp_path / "mine.png").touch()
     gallery = Gallery()
     gallery.offer("b", 0.1, lambda: Image.new("RGB", (2, 2)))
     gallery.offer("a", 0.9, lambda: Image.new("RGB", (3, 3)))
-    assert gallery.write(tmp_path) == {"a": "worst_1_a.png", "b": "worst_2_b.png"}
-    assert {path.name for path in tmp_path.iterdir()} == {"worst_1_a.png", "worst_2_b.png", "mine.png"}
-    with Image.open(tmp_path / "worst_1_a.png") as picture:
+    assert gallery.write(tmp_path) == {"a": "worst_1.png", "b": "worst_2.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"worst_1.png", "worst_2.png", "mine.png"}
+    with Image.open(tmp_path / "worst_1.png") as picture:
         assert picture.size == (3, 3)

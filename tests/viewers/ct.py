@@ -17,8 +17,9 @@ from medseg.bundle.pack import pack
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.labels import Code, Label, LabelMap, LabelTable
 from medseg.domain.volume import Volume
-from medseg.inference.segment import load_model, segment
-from medseg.io.dicom import only_series, read_series
+from medseg.inference.model import load_model
+from medseg.inference.segment import segment
+from medseg.io.dicom import read_dicom
 from medseg.networks.build import NetworkSpec, build_network
 from medseg.windows import WindowSpec
 from tests.bundles import CPU, volume_bundle
@@ -43,7 +44,7 @@ def ct_series() -> Volume:
     folder = Path(os.environ.get("MEDSEG_DATA", "")) / "dicom" / "ct_thick_28"
     if "MEDSEG_DATA" not in os.environ or not folder.is_dir():
         pytest.skip("no CT: set MEDSEG_DATA")
-    return read_series(only_series(folder), "ct_thick_28")
+    return read_dicom(folder, "ct_thick_28")
 
 
 def segment_ct(volume: Volume, folder: Path) -> LabelMap:

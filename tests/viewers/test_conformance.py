@@ -8,7 +8,7 @@ import pytest
 
 from medseg.domain.labels import LabelMap
 from medseg.inference.measure import measure
-from medseg.io.dicom import only_series, read_series
+from medseg.io.dicom import read_dicom
 from medseg.io.dicom_seg import write_dicom_seg
 from medseg.io.dicom_sr import write_dicom_sr
 from medseg.io.nifti import write_nifti
@@ -38,7 +38,7 @@ def volumes(folder):
     dicom_folder(folder / "anonymous", counted_volume((9, 7, 11)))
     gone = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"]
     edit_all(sorted((folder / "anonymous").iterdir()), *gone, "AccessionNumber", "ReferringPhysicianName")
-    yield "anonymous", read_series(only_series(folder / "anonymous"), "s")
+    yield "anonymous", read_dicom(folder / "anonymous", "s")
 
 
 def test_dciodvfy_finds_no_error_in_segmentations_and_reports(tmp_path):
