@@ -71,17 +71,19 @@ def planes_of_frames(geometry: Geometry, headers: Sequence[Dataset]) -> list[int
     """For each frame of the series, in order, the plane k of the grid that lies there; None outside the grid.
 
     A grid made of the slices gives each its own plane. A series that was resampled to an even grid gives the nearest.
-    Raises: GridError if a frame is not parallel to the planes or beside them by more than a tenth of a millimetre.
+    Raises: GridError if a frame is not parallel to the planes or beside them by more than a tenth of a millimetre, or
+    3 % of their distance: `read_series` lets slices be off by 2 %.
     """
     planes: list[int | None] = []
     columns, rows, count = geometry.shape_ijk
+    limit_mm = max(_IN_PLANE_MM, 0.03 * geometry.spacing_mm[2])
     for position, axes, spacing_mm, shape in _frames(headers):
         corners = np.array([[0, 0], [shape[0] - 1, 0], [0, shape[1] - 1]])
         wanted = position + corners @ (axes * spacing_mm[:, None])
         place = geometry.ras_mm_to_ijk(wanted @ LPS_TO_RAS[:3, :3])
         aside_mm = float((np.abs(place[:, :2] - corners) * np.array(geometry.spacing_mm[:2])).max())
         bent_mm = float(np.ptp(place[:, 2]) * geometry.spacing_mm[2])
-        if shape != (columns, rows) or max(aside_mm, bent_mm) > _IN_PLANE_MM:
+        if shape != (columns, rows) or max(aside_mm, bent_mm) > limit_mm:
             raise GridError(
                 f"a mask of {columns} x {rows} voxels does not lie on the slices of the series "
                 f"({shape[0]} x {shape[1]} pixels, up to {max(aside_mm, bent_mm):.4g} mm apart); "
@@ -90,6 +92,11 @@ def planes_of_frames(geometry: Geometry, headers: Sequence[Dataset]) -> list[int
         k = round(float(place[0, 2]))
         planes.append(k if 0 <= k < count else None)
     return planes
+
+
+def frame_positions(headers: Sequence[Dataset]) -> list[Float64Array]:
+    """ImagePositionPatient of each frame of the series, in order."""
+    return [position for position, *_ in _frames(headers)]
 
 
 def _frames(headers: Sequence[Dataset]) -> list[tuple[Float64Array, Float64Array, Float64Array, tuple[int, int]]]:

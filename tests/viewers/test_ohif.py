@@ -11,6 +11,7 @@ from medseg.inference.measure import measure
 from medseg.io.dicom_seg import write_dicom_seg
 from medseg.io.dicom_sr import write_dicom_sr
 from tests.masks import ALGORITHM, ORGANS, mask_on, series_volume
+from tests.phantoms import counted_volume, orientations
 from tests.viewers.ct import CT_LABELS, ct_series, segment_ct
 from tests.viewers.orthanc import stow
 
@@ -53,6 +54,16 @@ def test_binary_segments_lie_on_their_slices_with_names_and_colours(archive, bro
     assert [(s["number"], s["label"]) for s in segmentation["segments"]] == list(enumerate(ORGANS.names, start=1))
     for segment, label in zip(segmentation["segments"], ORGANS, strict=True):
         assert segment["colour"] == pytest.approx(label.colour, abs=2)
+        assert ((numbers == segment["number"]) == (mask.voxels == label.value)).all()
+
+
+def test_slices_that_are_no_whole_bytes_are_not_scattered(archive, browse, tmp_path, pictures):
+    """37 x 29 pixels: OHIF asked Orthanc for single frames, which it cannot give, or showed scattered pixels."""
+    volume = series_volume(tmp_path / "s", counted_volume((37, 29, 9), orientations()["LPS"]), seed="odd")
+    mask = mask_on(volume.geometry)
+    seg = stored(archive, volume, tmp_path, mask)
+    segmentation, numbers = shown(browse, archive[1], volume, seg, pictures / "ohif_odd.png", 4)
+    for segment, label in zip(segmentation["segments"], ORGANS, strict=True):
         assert ((numbers == segment["number"]) == (mask.voxels == label.value)).all()
 
 
