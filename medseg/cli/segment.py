@@ -121,7 +121,7 @@ def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool
     from medseg.inference.segment import expected_windows, segment
     from medseg.io.images import read_image
 
-    volume = read_image(plan.source, doubts)
+    volume = read_image(plan.source, doubts, model.bundle.modality)
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)

@@ -40,14 +40,15 @@ def source_headers(series: Series) -> list[Dataset]:
     Raises: InputError if a file changed or went away since the series was read.
     """
     headers = []
-    for path in series.paths:
+    for number, path in enumerate(series.paths, start=1):
         try:
             with quiet_pydicom():
                 header = dcmread(path, stop_before_pixels=True, force=True)
                 _complete(header, series)
         except Exception as error:  # whatever a file cut off since makes a parser raise
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise InputError(f"{path}: cannot be read any more ({reason}); segment the series again") from error
+            what = f"file {number} of {len(series.paths)} of the series"  # names inside it may be a patient's
+            raise InputError(f"{what} cannot be read any more ({reason}); segment the series again") from error
         headers.append(header)
     return headers
 
