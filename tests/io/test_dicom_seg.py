@@ -268,5 +268,5 @@ def test_a_slice_is_no_segmentation(scan, tmp_path):
 
 def test_a_series_that_went_away_is_named(scan, tmp_path):
     gone = Volume(scan.voxels, scan.geometry, "s", series=type(scan.series)("1.2", "MR", (tmp_path / "gone.dcm",)))
-    with pytest.raises(InputError, match=r"gone\.dcm: cannot be read any more"):
+    with pytest.raises(InputError, match="file 1 of 1 of the series cannot be read any more"):
         write_dicom_seg(mask_on(scan.geometry), gone.series, tmp_path / "seg.dcm", ALGORITHM)
