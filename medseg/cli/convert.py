@@ -27,7 +27,7 @@ def convert(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
 ) -> None:
     """Write masks in other forms, on the same voxels, with the names and colours that they carry."""
-    from medseg.cli.forms import FORMS, parse_forms
+    from medseg.cli.forms import FORMS, form_notes, parse_forms
     from medseg.cli.outputs import Extras, plan_outputs
     from medseg.cli.writing import write_masks
     from medseg.domain.errors import UsageError
@@ -53,6 +53,8 @@ def convert(
         plan.require_kind(volume)
         write_masks(plan, volume, label_map, algorithm)
         if not quiet:
+            for note in form_notes([name for name, _ in plan.masks], volume):
+                print(f"{plan.case}: note: {note}", file=sys.stderr)
             names = ", ".join(f"{label.value} {label.name}" for label in label_map.table)
             print(f"{plan.case}: {plan.mask} ({names})", file=sys.stderr, flush=True)
 

@@ -86,6 +86,21 @@ def require_form(name: str, path: Path, source: Path, volume: Volume) -> None:
         raise no_series(name, source)
 
 
+def form_notes(names: Sequence[str], volume: Volume) -> tuple[str, ...]:
+    """What viewers are known to do wrong with a right file.
+
+    The frames of a BINARY segmentation follow one another bit by bit; where one does not end with a byte, OHIF 3.13.2
+    takes the pixels of the next from the wrong bytes, and other programs have done so too.
+    """
+    columns, rows = volume.geometry.shape_ijk[:2]
+    if "dicom-seg" not in names or columns * rows % 8 == 0:
+        return ()
+    return (
+        f"slices of {columns} x {rows} pixels are no whole bytes: OHIF shows such a dicom-seg with scattered pixels; "
+        "send it -t dicom-labelmap instead",
+    )
+
+
 def no_series(name: str, source: Path) -> UsageError:
     """The refusal of a DICOM object for an image that is none."""
     return UsageError(

@@ -116,6 +116,7 @@ def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool
     from dataclasses import replace
 
     from medseg.cli import progress
+    from medseg.cli.forms import form_notes
     from medseg.cli.writing import write_outputs
     from medseg.domain.algorithm import Algorithm
     from medseg.inference.segment import expected_windows, segment
@@ -126,7 +127,11 @@ def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)
     report = replace(
-        result.report, case=plan.case, outputs=tuple(map(str, plan.outputs)), source=str(plan.source.absolute())
+        result.report,
+        case=plan.case,
+        outputs=tuple(map(str, plan.outputs)),
+        source=str(plan.source.absolute()),
+        notes=(*result.report.notes, *form_notes([form for form, _ in plan.masks], volume)),
     )
     algorithm = Algorithm(model.bundle.name, model.bundle.version, model.bundle.weights_sha256)
     write_outputs(plan, volume, replace(result, report=report), algorithm)

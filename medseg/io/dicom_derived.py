@@ -95,11 +95,6 @@ def planes_of_frames(geometry: Geometry, headers: Sequence[Dataset]) -> list[int
     return planes
 
 
-def frame_positions(headers: Sequence[Dataset]) -> list[Float64Array]:
-    """ImagePositionPatient of each frame of the series, in order."""
-    return [position for position, *_ in _frames(headers)]
-
-
 def _frames(headers: Sequence[Dataset]) -> list[tuple[Float64Array, Float64Array, Float64Array, tuple[int, int]]]:
     """Position, directions of columns and rows, the steps along them (all LPS, mm), and the numbers of both."""
     frames = []

@@ -16,7 +16,6 @@ from medseg.domain.errors import UsageError
 from medseg.domain.labels import Code, Label, LabelMap
 from medseg.domain.series import Series
 from medseg.io.dicom_derived import equipment, planes_of_frames, save_dicom, seed_of, source_headers
-from medseg.io.dicom_seg_length import clear_marks, mark_spare_frames
 from medseg.io.dicom_uid import derived_uid
 from medseg.io.dicom_walk import quiet_pydicom
 
@@ -63,11 +62,9 @@ def _segmentation(
     import highdicom as hd
 
     frames = _pixels(label_map, headers, kind)
-    filled = bool(frames.any())
-    marks = mark_spare_frames(frames, len(label_map.table)) if kind == "BINARY" else []
     step_mm = label_map.geometry.voxel_volume_mm3 / np.prod(label_map.geometry.spacing_mm[:2])
     first = headers[0]
-    segmentation = hd.seg.Segmentation(
+    return hd.seg.Segmentation(
         source_images=headers,
         pixel_array=frames,
         segmentation_type=kind,
@@ -90,11 +87,9 @@ def _segmentation(
         content_label="SEGMENTATION",
         content_description=f"Segmentation by {algorithm.name}"[:64],
         series_description=f"medseg {algorithm.name}"[:64],
-        omit_empty_frames=filled,
+        omit_empty_frames=bool(frames.any()),
         **equipment(algorithm),
     )
-    clear_marks(segmentation, headers, marks)
-    return segmentation
 
 
 def _pixels(label_map: LabelMap, headers: Sequence[Dataset], kind: SegKind) -> NDArray[Any]:

@@ -52,6 +52,20 @@ def test_a_mask_goes_round_all_forms_and_comes_back_the_same(series, tmp_path):
         assert np.abs(np.array([x.colour for x in back.table]) - [x.colour for x in ORGANS]).max() <= 1
 
 
+def test_slices_that_are_no_whole_bytes_are_noted_for_binary_frames_only(series, tmp_path):
+    """The file is right; OHIF showed 197 x 233 pixels scattered."""
+    folder, mask = series  # 9 x 7
+    write_nifti(mask, tmp_path / "m.nii.gz")
+    done = convert(tmp_path / "m.nii.gz", "-t", "dicom-seg", "-o", tmp_path / "a", "--series", folder)
+    assert "m: note: slices of 9 x 7 pixels are no whole bytes" in done.err
+    done = convert(tmp_path / "m.nii.gz", "-t", "dicom-labelmap", "-o", tmp_path / "b", "--series", folder)
+    assert "note" not in done.err
+    whole = series_volume(tmp_path / "whole", counted_volume((8, 7, 11)))
+    write_nifti(mask_on(whole.geometry), tmp_path / "w.nii.gz")
+    done = convert(tmp_path / "w.nii.gz", "-t", "dicom-seg", "-o", tmp_path / "c", "--series", tmp_path / "whole")
+    assert "note" not in done.err
+
+
 def test_what_is_written_says_that_nobody_knows_how_the_mask_was_made(series, tmp_path):
     folder, mask = series
     write_nifti(mask, tmp_path / "m.nii.gz")

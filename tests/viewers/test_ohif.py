@@ -57,14 +57,14 @@ def test_binary_segments_lie_on_their_slices_with_names_and_colours(archive, bro
         assert ((numbers == segment["number"]) == (mask.voxels == label.value)).all()
 
 
-def test_slices_that_are_no_whole_bytes_are_not_scattered(archive, browse, tmp_path, pictures):
-    """37 x 29 pixels: OHIF asked Orthanc for single frames, which it cannot give, or showed scattered pixels."""
+def test_a_labelmap_of_slices_that_are_no_whole_bytes(archive, browse, tmp_path, pictures):
+    """37 x 29 pixels: of BINARY frames OHIF 3.13.2 takes wrong bytes, so `segment` points to this form."""
     volume = series_volume(tmp_path / "s", counted_volume((37, 29, 9), orientations()["LPS"]), seed="odd")
     mask = mask_on(volume.geometry)
-    seg = stored(archive, volume, tmp_path, mask)
+    seg = stored(archive, volume, tmp_path, mask, "LABELMAP")
     segmentation, numbers = shown(browse, archive[1], volume, seg, pictures / "ohif_odd.png", 4)
-    for segment, label in zip(segmentation["segments"], ORGANS, strict=True):
-        assert ((numbers == segment["number"]) == (mask.voxels == label.value)).all()
+    assert [s["label"] for s in segmentation["segments"]] == list(ORGANS.names)
+    assert (numbers == mask.voxels).all()
 
 
 def test_a_labelmap_keeps_the_values(archive, browse, scan, tmp_path, pictures):
