@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from medseg.domain.doubts import Doubts
@@ -123,3 +124,15 @@ def test_a_sheared_sform_does_not_excuse_a_qform_elsewhere(tmp_path):
     with pytest.raises(GridError, match="disagree"):
         read_image(path)
     np.testing.assert_allclose(read_image(path, Doubts(affine="sform")).geometry.affine_ras, SHEARED, rtol=1e-6)
+
+
+def test_a_photometric_of_several_lines_is_refused_in_one(tmp_path):
+    """The tag held the words of another one, line breaks and all."""
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, GREY, metadata=None, description="two\nlines")
+    data = bytearray(stream.getvalue())
+    place = place_of(data, 262)
+    data[place + 2 : place + 12] = data[place_of(data, 270) + 2 : place_of(data, 270) + 12]
+    with pytest.raises(InputError) as caught:
+        read_image(saved(tmp_path / "a.tif", bytes(data)))
+    assert "\n" not in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -138,11 +139,15 @@ def _decoded(path: Path, series: Any) -> NDArray[Any]:
 
 
 class _QuietLibtiff:
-    """Standard error closed for a moment: libtiff, inside Pillow, prints there what it then tells as an error too."""
+    """No words of Pillow, which warns, or of libtiff inside it, which prints, about what then is an error or no matter.
+
+    Standard error is closed for a moment; one thread at a time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept = -1
+        self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -150,8 +155,12 @@ class _QuietLibtiff:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         os.close(null)
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
 
     def __exit__(self, *_: object) -> None:
+        self._warnings.__exit__(None, None, None)
         os.dup2(self._kept, 2)
         os.close(self._kept)
         self._lock.release()
@@ -167,4 +176,4 @@ def _palette(colormap: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _name(code: Any) -> str:
-    return str(getattr(code, "name", code))
+    return " ".join(str(getattr(code, "name", code)).split())[:40]  # a damaged tag may hold anything
