@@ -52,9 +52,9 @@ def test_a_modality_is_believed_where_it_is_said(home, scan, tmp_path):
     common = ["segment", tmp_path / "series", "-b", "organs", "-o", tmp_path / "out", "--json", "-q"]
     refused = medseg(*common)
     assert (refused.code, len(refused.lines)) == (3, 1)
-    assert "its modality is CT" in refused.err
+    assert "says it is CT, but its values" in refused.err
     (report,) = medseg(*common, "--force", "mr").json
-    assert "the file says CT of its modality; taken as MR, as told" in report["notes"]
+    assert "taken for MR (--force); the files say CT" in report["notes"]
     done = medseg("segment", scan, "-b", "organs", "-o", tmp_path / "out", "--force", "CT", "-q")
     assert (done.code, len(done.lines)) == (3, 1)
     assert "its modality is CT" in done.err

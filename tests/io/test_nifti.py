@@ -501,10 +501,12 @@ def test_a_mask_of_dicom_has_both_forms_with_code_scanner(tmp_path):
 
 
 def test_a_sheared_grid_comes_back(tmp_path):
-    """Of a tilted gantry; a qform cannot hold the shear, the sform does."""
+    """That of a NIfTI image; a qform cannot hold the shear, the sform does."""
     sheared = np.array([[1.0, 0, 0, 0], [0, 1.0, 0.625, 0], [0, 0, 5.0, 0], [0, 0, 0, 1]])
     mask = a_mask(Geometry(SHAPE, sheared))
-    write_nifti(mask, tmp_path / "mask.nii")
+    write_nifti_image(mask.voxels, mask.geometry, tmp_path / "image.nii")
+    source = read_nifti(tmp_path / "image.nii", "image")
+    write_nifti(mask, tmp_path / "mask.nii", source)
     assert read_nifti_mask(tmp_path / "mask.nii")[1] == mask.geometry
 
 
