@@ -13,6 +13,7 @@ from medseg.domain.errors import BundleError
 from medseg.networks.build import build_network
 
 _MOST_BYTES = 2 << 30
+_LARGE_BYTES = 25_000_000  # what a bundle of the model zoo's kind may hold
 
 
 def load_network(stored: StoredBundle) -> nn.Module:
@@ -47,7 +48,15 @@ def load_network(stored: StoredBundle) -> nn.Module:
 
 
 def weights_bytes(weights: dict[str, Tensor]) -> bytes:
-    """A state dict as the content of models/model.pt; the same weights give the same bytes."""
+    """A state dict as the content of models/model.pt; the same weights give the same bytes.
+
+    Weights that would take more than 25 MB are kept in float16, where all of them are small enough for it.
+    """
+    values = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    if sum(value.nbytes for value in values.values()) > _LARGE_BYTES:
+        halves = {name: value.half() if value.is_floating_point() else value for name, value in values.items()}
+        if all(torch.isfinite(value).all() for value in halves.values()):
+            values = halves
     buffer = io.BytesIO()
-    torch.save({name: value.detach().cpu().contiguous() for name, value in weights.items()}, buffer)
+    torch.save(values, buffer)
     return buffer.getvalue()

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.pack import pack
 from medseg.bundle.reader import read_bundle
 from medseg.bundle.weights import load_network, weights_bytes
 from medseg.domain.errors import BundleError
-from tests.bundles import BUNDLES, grey_bundle, random_weights, stored_bundle
+from tests.bundles import BUNDLES, grey_bundle, random_weights, stored_bundle, volume_bundle
 
 
 def put(folder, content):
@@ -156,3 +158,21 @@ def test_a_torn_archive_is_refused(folder):
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
     put(folder, buffer.getvalue())
     refusal(folder)
+
+
+def test_large_weights_are_halved_and_small_ones_kept(tmp_path, monkeypatch):
+    bundle = volume_bundle()
+    weights = random_weights(bundle)
+    exact = load_network(StoredBundle(pack(bundle, weights, tmp_path / "exact", "card"), tmp_path / "exact"))
+    assert all(torch.equal(exact.state_dict()[name], value) for name, value in weights.items())
+    monkeypatch.setattr("medseg.bundle.weights._LARGE_BYTES", 100)
+    halved = load_network(StoredBundle(pack(bundle, weights, tmp_path / "half", "card"), tmp_path / "half"))
+    sizes = [(tmp_path / name / "models" / "model.pt").stat().st_size for name in ("exact", "half")]
+    assert sizes[1] < 0.7 * sizes[0]
+    for name, value in halved.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, weights[name], rtol=1e-3, atol=1e-6)
+    huge = {name: value * 1e9 for name, value in weights.items()}
+    assert {value.dtype for value in torch.load(io.BytesIO(weights_bytes(huge)), weights_only=True).values()} == {
+        torch.float32
+    }
