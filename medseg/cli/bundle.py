@@ -28,9 +28,16 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
     """What a bundle takes, gives and scored."""
     import json
 
-    from medseg.bundle.store import find_bundle
+    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.store import find_any
 
-    stored = find_bundle(bundle)
+    stored = find_any(bundle)
+    if isinstance(stored, ForeignBundle):
+        from medseg.cli.foreign import facts_of
+
+        for name, fact in facts_of(stored).items():
+            print(f"{name:14} {fact}")
+        return
     value = stored.bundle
     metadata = json.loads((stored.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     facts = {
@@ -55,10 +62,35 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
 @app.command("check")
 def check(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")]) -> None:
     """Read the bundle, verify the digest of its weights and load them into its network."""
-    from medseg.bundle.store import find_bundle
+    from medseg.bundle.build import build_foreign_network
+    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.steps import built_steps
+    from medseg.bundle.store import find_any
     from medseg.bundle.weights import load_network
 
-    stored = find_bundle(bundle)
+    stored = find_any(bundle)
+    if isinstance(stored, ForeignBundle):
+        built_steps(stored)
+        network = build_foreign_network(stored)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        print(f"{Path(stored.folder)}: whole; {count} parameters, every key and shape as the network has them")
+        return
     network = load_network(stored)
     count = sum(parameter.numel() for parameter in network.parameters())
     print(f"{Path(stored.folder)}: whole; {count} parameters, sha256 {stored.bundle.weights_sha256}")
+
+
+@app.command("trust")
+def trust(bundle: Annotated[str, typer.Argument(help="A bundle's folder or zip.")]) -> None:
+    """Let code of this bundle run from now on, as long as no byte of it changes; shows what would run."""
+    from medseg.bundle.foreign import config_path
+    from medseg.bundle.store import find_folder
+    from medseg.bundle.trust import trust as remember
+    from medseg.bundle.trust import what_would_run
+
+    folder = find_folder(bundle)
+    lines = what_would_run(folder, config_path(folder))
+    digest = remember(folder)
+    for line in lines:
+        print(line)
+    print(f"{folder}: trusted, sha256 {digest} of all files; the {len(lines)} lines above may run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,27 +15,24 @@ from medseg import __version__
 from medseg.backends.eager import eager
 from medseg.backends.precision import Precision
 from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.weights import load_network
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
-from medseg.domain.errors import FieldOfViewError, InputError, MedsegError
+from medseg.domain.errors import FieldOfViewError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Report
 from medseg.domain.volume import Volume
+from medseg.inference.foreign import ForeignModel, load_foreign, segment_foreign
 from medseg.inference.measure import measure
 from medseg.inference.region import Box, crop_to_box
 from medseg.inference.resample import labels_on_source
+from medseg.inference.result import NotFiniteError, Segmentation
 from medseg.io.images import require_contrast
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Network, Slab, collect, stream, window_count
-
-
-class NotFiniteError(MedsegError):
-    """The network computed NaN or infinity, in fp32 too: its weights or the input are broken."""
-
-    exit_code = 5
 
 
 @dataclass(frozen=True)
@@ -49,23 +46,23 @@ class Model:
     precision: Precision
 
 
-@dataclass(frozen=True)
-class Segmentation:
-    """What one case gives."""
-
-    label_map: LabelMap
-    report: Report
-
-
-def load_model(stored: StoredBundle, device: torch.device, precision: Precision) -> Model:
+@overload
+def load_model(stored: StoredBundle, device: torch.device, precision: Precision) -> Model: ...
+@overload
+def load_model(stored: ForeignBundle, device: torch.device, precision: Precision) -> ForeignModel: ...
+def load_model(
+    stored: StoredBundle | ForeignBundle, device: torch.device, precision: Precision
+) -> Model | ForeignModel:
     """The bundle's network on the device; loaded once for many cases."""
+    if isinstance(stored, ForeignBundle):
+        return load_foreign(stored, device, precision)
     network = load_network(stored)
     return Model(stored.bundle, eager(network, device, precision), eager(network, device, "fp32"), device, precision)
 
 
 def segment(
     volume: Volume,
-    model: Model,
+    model: Model | ForeignModel,
     boxes: Sequence[Box] = (),
     name: str = "",
     on_window: Callable[[int], None] | None = None,
@@ -75,6 +72,8 @@ def segment(
     name: how messages call the image.
     Raises: InputError and its kinds where the image does not suit the bundle.
     """
+    if isinstance(model, ForeignModel):
+        return segment_foreign(volume, model, boxes, name, on_window)
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
     parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
@@ -118,8 +117,10 @@ def segment(
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
 
-def expected_windows(volume: Volume, bundle: Bundle) -> int:
-    """About how many windows the whole image takes; for progress bars."""
+def expected_windows(volume: Volume, bundle: Bundle | ForeignBundle) -> int:
+    """About how many windows the whole image takes, 0 if that is not known; for progress bars."""
+    if isinstance(bundle, ForeignBundle):
+        return 0
     if volume.geometry.spatial_dims != bundle.network.spatial_dims:
         return 1  # `segment` will refuse it
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
