@@ -19,7 +19,7 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow lint format train-hippocampus train-nuclei constraints docker clean
+.PHONY: help install demo test test-slow fuzz lint format train-hippocampus train-nuclei constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,10 +37,13 @@ demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
 test: install  ## the tests but the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not fuzz"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
+
+fuzz: install  ## only the tests of many random inputs
+	$(BIN)/pytest -m fuzz
 
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .

@@ -114,7 +114,6 @@ def _tensor(volume: Volume, channels: list[int], bundle: ForeignBundle) -> MetaT
         voxels, where = np.moveaxis(voxels, 0, -1), -1
     affine = torch.from_numpy(volume.geometry.affine_ras.copy())
     meta = {
-        MetaKeys.AFFINE: affine,
         MetaKeys.ORIGINAL_AFFINE: volume.geometry.affine_ras.copy(),
         MetaKeys.SPACE: SpaceKeys.RAS,
         MetaKeys.SPATIAL_SHAPE: np.array(volume.geometry.shape_ijk),

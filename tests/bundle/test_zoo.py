@@ -23,8 +23,13 @@ VOLUMES = {"lps": TURNED["LPS"], "pir": TURNED["PIR"], "oblique": oblique(TURNED
 BRATS = ("t1c", "t1", "t2", "flair")
 
 
+HEAVY = ("swin_unetr_btcv", "multi_organ", "pancreas_dints", "slices_2d")
+
+
 def images_of(name):
-    return ("t1c",) if name == "brats_mri" else ("wide", "tall") if name in PICTURES else tuple(VOLUMES)
+    if name == "brats_mri":
+        return ("t1c",)
+    return ("wide", "tall") if name in PICTURES else ("pir",) if name in HEAVY else ("lps", "oblique")
 
 
 class Zoo(NamedTuple):
@@ -42,7 +47,11 @@ def write_images(folder, name):
             voxels = blobs(shape, n, channels=3 if name in COLOUR else 1)
             Image.fromarray((voxels if name in COLOUR else voxels[0]).T.copy()).save(folder / f"{case}.png")
         return
-    cases = dict.fromkeys(BRATS, VOLUMES["lps"]) if name == "brats_mri" else VOLUMES
+    cases = (
+        dict.fromkeys(BRATS, VOLUMES["lps"])
+        if name == "brats_mri"
+        else {case: VOLUMES[case] for case in images_of(name)}
+    )
     for n, (case, affine) in enumerate(cases.items()):
         volume = blob_volume(
             affine, (32, 32, 16) if name in ("slices_2d", "segmentation_template") else (22, 18, 13), n
