@@ -62,7 +62,9 @@ class NetworkSpec:
         elif self.preset not in _WITH_PARTS or name not in _PARTS:
             raise UsageError(f"network {self.preset} has no option {name!r}; unet and unetpp have {', '.join(_PARTS)}")
         elif value not in _PARTS[name] or isinstance(value, bool):
-            raise UsageError(f"network {self.preset}: {name} {value!r} is not one of {', '.join(map(str, _PARTS[name]))}")
+            raise UsageError(
+                f"network {self.preset}: {name} {value!r} is not one of {', '.join(map(str, _PARTS[name]))}"
+            )
 
 
 def build_network(spec: NetworkSpec) -> nn.Module:

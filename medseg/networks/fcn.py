@@ -41,8 +41,6 @@ class FCN(nn.Module):
         return F.interpolate(logits, list(like.shape[2:]), mode=self.mode, align_corners=False)
 
 
-def fcn(
-    spatial_dims: int, in_channels: int, out_channels: int, widths: Sequence[int] = (32, 64, 128, 256, 320)
-) -> FCN:
+def fcn(spatial_dims: int, in_channels: int, out_channels: int, widths: Sequence[int] = (32, 64, 128, 256, 320)) -> FCN:
     """FCN-8s on the encoder of the modern UNet."""
     return FCN(spatial_dims, in_channels, out_channels, widths)

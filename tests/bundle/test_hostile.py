@@ -43,12 +43,17 @@ def test_names_are_unique_and_mechanisms_many():
     assert len(SAMPLES) > 150
 
 
+def load(folder):
+    """Read the bundle, build its steps, load its weights."""
+    bundle = find_any(str(folder))
+    built_steps(bundle)
+    build_foreign_network(bundle)
+
+
 def refusal(folder):
-    """What reading the bundle, building its steps and loading its weights is refused with."""
+    """What loading is refused with."""
     with pytest.raises(BundleError) as refused:
-        bundle = find_any(str(folder))
-        built_steps(bundle)
-        build_foreign_network(bundle)
+        load(folder)
     return refused.value
 
 

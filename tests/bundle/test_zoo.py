@@ -111,3 +111,15 @@ def test_the_mask_is_that_of_stock_monai(zoo, name, case):
     if name not in PICTURES:
         image = nib.load(zoo.folder / name / "images" / f"{case}.nii.gz")
         assert np.allclose(image.affine, affine, atol=1e-4)
+
+
+def forms_table():
+    """The table of docs/bundles.md."""
+    lines = ["| form | what it is like |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {name} | {make.__doc__} |" for name, make in FORMS.items())])
+
+
+def test_the_docs_list_the_forms():
+    text = (HERE.parents[1] / "docs" / "bundles.md").read_text(encoding="utf-8")
+    table = text.split("<!-- forms: begin -->")[1].split("<!-- forms: end -->")[0].strip()
+    assert table == forms_table(), f"write this into docs/bundles.md:\n{forms_table()}"

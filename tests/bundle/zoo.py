@@ -273,7 +273,7 @@ def pathology() -> dict[str, Any]:
     """2-D, one channel out: sigmoid and a threshold, small things removed."""
     small = {"_target_": "RemoveSmallObjectsd", "keys": "pred", "min_size": 12}
     return whole({
-        "network_def": {"_target_": "BasicUNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 1,
+        "network_def": {"_target_": "BasicUNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 1,
                         "features": [4, 4, 8, 8, 8, 4]},
         "preprocessing": compose({**LOAD, "dtype": "$np.uint8"}, FIRST,
                                  {"_target_": "CastToTyped", "keys": "image", "dtype": "$np.float32"},
@@ -310,8 +310,8 @@ FORMS: dict[str, Callable[[], dict[str, Any]]] = {
     "slices_2d": slices,
 }
 START = {"prostate_mri": "evaluating", "swin_unetr_btcv": "inference"}
-COLOUR = ("endoscopy_2d", "pathology_2d")
-PICTURES = (*COLOUR, "ventricular_short_axis")
+COLOUR = ("endoscopy_2d",)
+PICTURES = (*COLOUR, "pathology_2d", "ventricular_short_axis")
 
 
 def metadata(channels: dict[str, str], inputs: Sequence[str] = ("image",)) -> dict[str, Any]:
