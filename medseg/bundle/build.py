@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import io
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from medseg.bundle.component import Component
 from medseg.bundle.config import NotRunError
 from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.quiet import quiet
 from medseg.bundle.tensors import load_state
 from medseg.bundle.trusted import TrustedPart
 from medseg.domain.errors import BundleError
@@ -41,14 +39,6 @@ def build(component: Component, **more: Any) -> Any:
     except Exception as error:  # a class may raise anything for arguments that it does not like
         reason = " ".join(str(error).split())[:200]
         raise NotRunError(f"{component.place}: {component.name} cannot be built ({reason})") from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without MONAI's advice about a stranger's arguments: standard output is for results, and warnings for authors."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _built(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, Any
 
-from medseg.bundle.functions import NotRun
+from medseg.bundle.functions import CONSTANTS, METHODS, PURE, TENSOR_FUNCTIONS, NotRun
 
 if TYPE_CHECKING:
     from medseg.bundle.expressions import Interpreter
@@ -25,6 +25,7 @@ class Lambda:
         self.names = [argument.arg for argument in arguments.args]
         if set(self.names) & {"torch", "np", "numpy", "monai", "os", "copy", *interpreter.references}:
             raise NotRun("a lambda whose argument hides a module is not run")
+        _require_known(node.body, {*self.names, *interpreter.references})
         self.body, self._interpreter = node.body, interpreter
         self.__name__ = f"lambda {', '.join(self.names)}"
 
@@ -38,6 +39,22 @@ class Lambda:
     def is_pointwise(self) -> bool:
         """Whether a voxel's result follows from that voxel's channels alone, so that parts of a scan will do."""
         return len(self.names) == 1 and _is_pointwise(self.body)
+
+
+def _require_known(node: ast.AST, names: set[str]) -> None:
+    """Raises: NotRun for a name, an attribute or a call that no table has; asked before the lambda meets an image."""
+    if isinstance(node, ast.Lambda):
+        raise NotRun("a lambda inside a lambda is not run")
+    if isinstance(node, (ast.Name, ast.Attribute)):
+        text = ast.unparse(node)
+        if text in names or text in (*CONSTANTS, *PURE, *TENSOR_FUNCTIONS):
+            return
+        if not (isinstance(node, ast.Attribute) and (node.attr in METHODS or node.attr == "shape")):
+            raise NotRun(f"{text} is not run")
+        _require_known(node.value, names)
+        return
+    for child in ast.iter_child_nodes(node):
+        _require_known(child, names)
 
 
 def _is_pointwise(node: ast.AST) -> bool:

@@ -78,7 +78,9 @@ def program(bundle: ForeignBundle) -> Program:
 
 def is_pointwise(step: Component) -> bool:
     """Whether a voxel's result follows from that voxel's channels of the prediction alone."""
-    if step.name not in _POINTWISE or not set(step.arguments) <= _POINTWISE[step.name] | {"allow_missing_keys"}:
+    if step.target.kind == "trusted" or step.name not in _POINTWISE:  # what code made may be anything
+        return False
+    if not set(step.arguments) <= _POINTWISE[step.name] | {"allow_missing_keys"}:
         return False
     if not set(keys_of(step)) <= {"pred", "label"}:
         return False
@@ -135,9 +137,9 @@ def _is_plain_spacing(step: Component) -> bool:
 def window_spec(inferer: Component, shape: Sequence[int]) -> WindowSpec | None:
     """Our windows for an image of this shape, where they are placed and blended as the bundle's inferer does it."""
     arguments = dict(inferer.arguments)
-    if inferer.name == "SimpleInferer":
+    if inferer.name == "SimpleInferer" and inferer.target.kind != "trusted":
         return WindowSpec(tuple(shape), 0.0, "constant", 1)
-    if inferer.name == "SliceInferer" or arguments.get("with_coord"):
+    if inferer.target.kind == "trusted" or inferer.name == "SliceInferer" or arguments.get("with_coord"):
         return None
     size, overlap = arguments.get("roi_size"), arguments.get("overlap", 0.25)
     sizes = list(size) if isinstance(size, (list, tuple)) else [size] * len(shape)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from medseg.bundle.build import build, build_transforms, quiet
+from medseg.bundle.build import build, build_transforms
 from medseg.bundle.component import Component
 from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.functions import NotRun
 from medseg.bundle.program import program
+from medseg.bundle.quiet import quiet
 from medseg.domain.errors import BundleError, ResourceError
 
 

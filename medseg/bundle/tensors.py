@@ -112,4 +112,4 @@ def _numpy_names() -> list[Any]:
 
 def _first_line(error: BaseException) -> str:
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return text[:160]
+    return "".join(c if c.isprintable() else " " for c in text[:160])

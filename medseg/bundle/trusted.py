@@ -13,6 +13,7 @@ from medseg.bundle.component import Component
 from medseg.bundle.config import inside
 from medseg.bundle.foreign import ForeignBundle, checkpoint_ids, config_path, describe, read_config_document
 from medseg.bundle.functions import NotRun
+from medseg.bundle.quiet import quiet
 from medseg.bundle.targets import Target
 from medseg.domain.errors import BundleError
 
@@ -32,12 +33,15 @@ def read_trusted(folder: Path, overrides: Mapping[str, Any] | None = None) -> Fo
     about = describe(folder)
     document = read_config_document(folder, config_path(folder), overrides or {})
     try:
-        with _code_of(folder):
+        with _code_of(folder), quiet():
             return _parts(folder, about, document.path, document.data)
     except BundleError:
         raise
     except Exception as error:  # it is other people's code
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        root: BaseException = error
+        while root.__cause__ is not None or root.__context__ is not None:  # MONAI wraps what went wrong
+            root = root.__cause__ or root.__context__ or root
+        reason = f"{type(root).__name__}: {' '.join(str(root).split())[:300]}"
         raise BundleError(f"{document.path}: trusted, and yet it fails: {reason}") from error
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from medseg import __version__
 from medseg.backends.eager import eager
 from medseg.backends.precision import Precision
-from medseg.bundle.build import build, build_foreign_network, quiet
+from medseg.bundle.build import build, build_foreign_network
 from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import program, window_spec
+from medseg.bundle.quiet import quiet
 from medseg.bundle.steps import Step, built_steps, run_steps
 from medseg.domain.errors import BundleError
 from medseg.domain.geometry import Geometry
