@@ -19,7 +19,8 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow fuzz lint format train-hippocampus train-nuclei constraints docker clean
+.PHONY: help install demo test test-slow test-viewers fuzz lint format train-hippocampus train-nuclei \
+	train-tumour train-all bench-networks bench-training docs-inputs constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,14 +37,19 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
-test: install  ## the tests but the slow ones
-	$(BIN)/pytest -m "not slow and not fuzz"
+test: install  ## the tests but the slow ones, those of viewers and the long fuzzing
+	$(BIN)/pytest -m "not slow and not fuzz and not viewers"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
 
-fuzz: install  ## only the tests of many random inputs
-	$(BIN)/pytest -m fuzz
+fuzz: install  ## 100,000 damaged files of each kind through the readers, 200,000 expressions
+	nice $(BIN)/python -m tests.fuzz
+	nice $(BIN)/pytest -m fuzz
+
+test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our files; installs them (Debian packages as root)
+	tests/viewers/setup.sh
+	$(BIN)/pytest -m viewers tests/viewers
 
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .
@@ -55,11 +61,27 @@ format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train-hippocampus: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
-	$(BIN)/medseg train data_manifests/hippocampus.json -o runs/hippocampus_mr_segmentation
+train-hippocampus: install  ## five folds and their ensemble; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	$(BIN)/medseg crossval data_manifests/hippocampus.json -o runs/hippocampus --folds 5 --join
 
-train-nuclei: install  ## needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
-	$(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
+train-nuclei: install  ## one fold of five held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	test -d runs/nuclei_microscopy_segmentation || \
+	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --fold 1/5
+
+train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+	test -d runs/brain_tumor_mr_segmentation || \
+	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4
+
+train-all: train-hippocampus train-nuclei train-tumour  ## all three, one after the other; goes on where it was stopped
+
+bench-networks: install  ## UNet against UNet++, three seeds, every depth; many hours; goes on; writes benchmarks/networks.md
+	$(BIN)/python benchmarks/networks.py
+
+bench-training: install  ## training speed beside MONAI's own way; on an idle machine; writes benchmarks/training.md
+	$(BIN)/python benchmarks/training.py $(if $(QUICK),--quick)
+
+docs-inputs: install  ## docs/inputs.md from the tests of inputs
+	$(BIN)/python -m tests.inputs.document
 
 constraints: install  ## pin what is installed now
 	$(BIN)/pip freeze --exclude medseg | sed 's/+[a-z0-9.]*$$//' > constraints.txt

@@ -13,6 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "domain.box": ("Box",),
     "domain.errors": ("BundleError", "InputError", "MedsegError", "OutputError", "ResourceError", "UsageError"),
     "domain.geometry": ("Geometry",),
     "domain.labels": ("Label", "LabelMap", "LabelTable"),
@@ -25,10 +26,12 @@ _HOMES = {
     "io.picture": ("write_picture_mask",),
     "networks.build": ("NetworkSpec", "build_network"),
     "windows": ("WindowSpec", "stream"),
-    "engines.plan": ("TrainSpec", "default_plan"),
+    "data.fingerprint": ("Fingerprint", "fingerprint"),
+    "engines.defaults": ("suggest",),
+    "engines.plan": ("TrainSpec",),
     "bundle.store": ("find_bundle",),
-    "inference.region": ("Box",),
-    "inference.segment": ("load_model", "segment"),
+    "inference.model": ("load_model",),
+    "inference.segment": ("segment",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]

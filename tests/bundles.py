@@ -18,7 +18,7 @@ from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import Code, Label, LabelTable
 from medseg.domain.volume import Volume
-from medseg.inference.segment import Model, load_model
+from medseg.inference.model import Model, load_model
 from medseg.networks.build import NetworkSpec, build_network
 from medseg.windows import WindowSpec
 

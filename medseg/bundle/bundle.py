@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
 
 from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.box import Box
 from medseg.domain.errors import UsageError
 from medseg.domain.labels import LabelTable
+from medseg.domain.manifest import Fold
+from medseg.metrics.quality import QualityFit
 from medseg.networks.build import NetworkSpec
 from medseg.windows import WindowSpec
+
+SliceKind = Literal["axial", "coronal", "sagittal"]
 
 _SHRINKING = ("unet_2015_valid",)
 
@@ -44,11 +50,81 @@ class FieldOfView:
 
 
 @dataclass(frozen=True)
+class DepthScore:
+    """What a depth of a UNet++ costs and gives: mean Dice on the validation cases, seconds a case, parameters."""
+
+    depth: int
+    dice: float
+    seconds: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the template that holds one organ: the network sees this box of an image and no more."""
+
+    name: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class Localiser:
+    """How the regions are found in an image larger than the field of view: by way of a template.
+
+    template_sha256:   digest of models/template.nii.gz; 0 is outside of the organ that is looked for.
+    worst_correlation: of the template with the image; a poorer fit is refused. The others are limits of it too:
+    scale:             smallest and largest stretch of the template.
+    worst_coverage:    least share of the template that lies in the image.
+    """
+
+    template_sha256: str
+    regions: tuple[Region, ...]
+    worst_correlation: float
+    scale: tuple[float, float]
+    worst_coverage: float
+
+    def __post_init__(self) -> None:
+        names = [region.name for region in self.regions]
+        if (
+            not names
+            or len(set(names)) < len(names)
+            or not all(re.fullmatch(r"[a-z][a-z0-9 _-]{0,31}", n) for n in names)
+        ):
+            raise UsageError(f"localiser: region names {names} are not different words in small letters")
+        for region in self.regions:
+            if not all(map(isfinite, region.box.centre_ras_mm)) or not all(0 < mm < inf for mm in region.box.size_mm):
+                raise UsageError(f"localiser: region {region.name} has the box {region.box}, which is none")
+        if not (
+            0 < self.worst_correlation < 1 and 0 < self.worst_coverage <= 1 and 0 < self.scale[0] < self.scale[1] < inf
+        ):
+            raise UsageError(
+                f"localiser: correlation {self.worst_correlation:g}, coverage {self.worst_coverage:g} and scale "
+                f"{self.scale} are no limits of a fit"
+            )
+
+
+@dataclass(frozen=True)
+class SpacingRange:
+    """Edge lengths in mm of the voxels that a bundle takes; what lies outside is a mistake of units."""
+
+    smallest_mm: float
+    largest_mm: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest_mm <= self.largest_mm < inf:
+            raise UsageError(f"a range of voxel sizes from {self.smallest_mm} to {self.largest_mm} mm is none")
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A segmentation model as described by its folder.
 
-    class_values:   the label value of each output channel 1..K-1 of the network.
     weights_sha256: digest of models/model.pt; checked before it is loaded.
+    flip_axes:      array axes of the network's grid along which it was trained with mirror images.
+    fold:           the part of a cross-validation that did not train the network.
+    slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
+    depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
+    quality:        what the agreement of several answers foretells, measured by `medseg bundle quality`.
     """
 
     name: str
@@ -65,6 +141,13 @@ class Bundle:
     labels: LabelTable
     weights_sha256: str
     field_of_view: FieldOfView | None = None
+    flip_axes: tuple[int, ...] = ()
+    fold: Fold | None = None
+    depths: tuple[DepthScore, ...] = ()
+    slices: SliceKind | None = None
+    quality: QualityFit | None = None
+    localiser: Localiser | None = None
+    spacing_range: SpacingRange | None = None
 
     def __post_init__(self) -> None:
         if self.postprocess.decision == "instances" and self.preprocess.spacing_mm is not None:
@@ -72,6 +155,11 @@ class Bundle:
                 f"bundle {self.name}: instances are found on the image's own grid, so it has no spacing_mm"
             )
         self._require_one_kind_of_grid()
+        if any(axis not in range(self.network.spatial_dims) for axis in self.flip_axes):
+            raise UsageError(f"bundle {self.name}: flip_axes {self.flip_axes} are no axes of its images")
+        if self.slices is not None and self.network.spatial_dims != 2:
+            raise UsageError(f"bundle {self.name}: takes volumes, so it has no {self.slices} slices")
+        self._require_room_for_regions()
         classes = 3 if self.postprocess.decision == "instances" else 1 + len(self.labels)
         if self.network.out_channels != classes:
             raise UsageError(f"bundle {self.name}: {self.network.out_channels} channels for {classes} classes")
@@ -92,6 +180,19 @@ class Bundle:
             )
         if (self.postprocess.decision == "instances") != (self.labels.kind == "instances"):
             raise UsageError(f"bundle {self.name}: {self.postprocess.decision} give no {self.labels.kind} labels")
+
+    def _require_room_for_regions(self) -> None:
+        """What the localiser finds is something that the network takes."""
+        if self.localiser is None:
+            return
+        if self.field_of_view is None or self.network.spatial_dims != 3 or self.labels.kind == "instances":
+            raise UsageError(f"bundle {self.name}: a localiser serves volumes, labels and a declared field of view")
+        low, high = self.field_of_view.smallest_mm, self.field_of_view.largest_mm
+        for region in self.localiser.regions:
+            if not all(a <= mm <= b for a, mm, b in zip(low, region.box.size_mm, high, strict=True)):
+                raise UsageError(
+                    f"bundle {self.name}: region {region.name} of {region.box.size_mm} mm is no field of view"
+                )
 
 
 @dataclass(frozen=True)

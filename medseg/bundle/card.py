@@ -12,6 +12,7 @@ from medseg.domain.errors import BundleError
 from medseg.io.files import write_text
 
 _BEGIN, _END = "<!-- scores: begin -->", "<!-- scores: end -->"
+_VIEW = "Field of view: "
 
 
 def new_card(bundle: Bundle, parameters: int, training: str) -> str:
@@ -20,11 +21,7 @@ def new_card(bundle: Bundle, parameters: int, training: str) -> str:
     labels = "\n".join(f"| {label.value} | {label.name} |" for label in bundle.labels)
     instances = bundle.labels.kind == "instances"
     meaning = "Every instance has a number of its own, 1..n; 0 is background." if instances else "0 is background."
-    view = ""
-    if bundle.field_of_view is not None:
-        low, high = bundle.field_of_view.smallest_mm, bundle.field_of_view.largest_mm
-        ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
-        view = f"\nField of view: {ranges} mm (right-left, front-back, up-down). Larger images need `--roi`.\n"
+    view = f"\n{view_line(bundle)}\n" if bundle.field_of_view else ""
     return f"""# {bundle.name}
 
 {bundle.task}. {bundle.description}
@@ -64,6 +61,24 @@ The scores hold for images like those of the data set above. Other scanners, seq
 diseases are untested. Cases of one patient or one slide may stand in several splits where the source does not tell
 them apart.
 """
+
+
+def view_line(bundle: Bundle) -> str:
+    """What size of image the bundle takes, in one line; empty where it declares none."""
+    if bundle.field_of_view is None:
+        return ""
+    low, high = bundle.field_of_view.smallest_mm, bundle.field_of_view.largest_mm
+    ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
+    line = f"{_VIEW}{ranges} mm (right-left, front-back, up-down). "
+    if bundle.localiser is None:
+        return line + "Larger images need `--roi`."
+    names = " and ".join(region.name for region in bundle.localiser.regions)
+    return line + f"In larger images the regions {names} are found by a template, or given by `--roi`."
+
+
+def renew_view(card: str, bundle: Bundle) -> str:
+    """The card with the line about the field of view as it now is."""
+    return "\n".join(view_line(bundle) if line.startswith(_VIEW) else line for line in card.split("\n"))
 
 
 def fill_scores(stored: StoredBundle, scores: str, summary: dict[str, float]) -> None:

@@ -13,6 +13,9 @@ from medseg.networks.build import NETWORKS
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
+# Of a bundle; left out of its metadata where empty.
+_OPTIONAL = ("field_of_view", "localiser", "flip_axes", "fold", "slices", "depths", "quality")
+
 
 def network_def(bundle: Bundle) -> dict[str, Any]:
     """The network as MONAI builds it; its target is the preset's function, or the name of a MONAI network."""
@@ -144,14 +147,13 @@ def inference_config(bundle: Bundle) -> dict[str, Any]:
 def metadata(bundle: Bundle, scores: dict[str, float], changes: dict[str, str]) -> dict[str, Any]:
     """configs/metadata.json; what MONAI's schema has no place for stands under "medseg"."""
     spec = bundle.network
-    halvings = 2 ** (len(spec.widths) - 1)
     classes = ("interior", "boundary") if bundle.labels.kind == "instances" else bundle.labels.names
     image = {
         "type": "image",
         "format": "RGB" if spec.in_channels == 3 else "magnitude",
         "modality": bundle.modality,
         "num_channels": spec.in_channels,
-        "spatial_shape": [f"{2 * halvings}*n"] * spec.spatial_dims,
+        "spatial_shape": [f"{2 * spec.divisor}*n"] * spec.spatial_dims,
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
@@ -193,12 +195,17 @@ def metadata(bundle: Bundle, scores: dict[str, float], changes: dict[str, str]) 
         "intended_use": "Research only; not a medical device and not for diagnosis",
         "references": [],
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": prediction}},
-        "medseg": {
-            "name": bundle.name,
-            "modality": bundle.modality,
-            "data_licence": bundle.data_licence,
-            "labels": to_plain(bundle.labels),
-            "weights_sha256": bundle.weights_sha256,
-            **({"field_of_view": to_plain(bundle.field_of_view)} if bundle.field_of_view else {}),
-        },
+        "medseg": own_metadata(bundle),
+    }
+
+
+def own_metadata(bundle: Bundle) -> dict[str, Any]:
+    """What stands under "medseg" in metadata.json."""
+    return {
+        "name": bundle.name,
+        "modality": bundle.modality,
+        "data_licence": bundle.data_licence,
+        "labels": to_plain(bundle.labels),
+        "weights_sha256": bundle.weights_sha256,
+        **{name: to_plain(getattr(bundle, name)) for name in _OPTIONAL if getattr(bundle, name)},
     }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec
+from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, SpacingRange
 from medseg.domain.geometry import Float64Array
 from medseg.domain.manifest import Manifest
 from medseg.engines.plan import TrainSpec
 
 _CROP_MM = 100.0
 _MARGIN = 1.25
+_SPACING_FOLD = 10
 # Instances: best AP@0.5 on the validation cases of data_manifests/nuclei.json. Classes: far below any organ at 1 mm.
 _INSTANCES = PostprocessSpec("instances", min_voxels=30, marker_threshold=0.6)
 _CLASSES = PostprocessSpec("argmax", min_voxels=50)
@@ -34,6 +37,9 @@ def describe(name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64
         labels=manifest.labels,
         weights_sha256="",
         field_of_view=field_of_view(extents_mm) if extents_mm is not None else None,
+        spacing_range=spacing_range(spec.preprocess.spacing_mm) if spec.preprocess.spacing_mm is not None else None,
+        flip_axes=spec.augment.flip_axes,
+        fold=spec.fold,
     )
 
 
@@ -47,6 +53,11 @@ def field_of_view(extents_mm: Float64Array) -> FieldOfView | None:
         return None
     low, high = extents_mm.min(0) / _MARGIN, extents_mm.max(0) * _MARGIN
     return FieldOfView(_triple(np.floor(low)), _triple(np.ceil(high)))
+
+
+def spacing_range(spacing_mm: Sequence[float]) -> SpacingRange:
+    """From a tenth of the network's voxels to ten times them: wide for scans, narrow for units a thousand times off."""
+    return SpacingRange(float(min(spacing_mm)) / _SPACING_FOLD, float(max(spacing_mm)) * _SPACING_FOLD)
 
 
 def _triple(values: Float64Array) -> tuple[float, float, float]:

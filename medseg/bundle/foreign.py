@@ -15,6 +15,7 @@ from medseg.bundle.documents import Document, read_document
 from medseg.bundle.functions import NotRun
 from medseg.bundle.tensors import load_arrays
 from medseg.domain.errors import BundleError, UsageError
+from medseg.io.manifest_build import sha256_of
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
 _INFERER_KEYS = ("roi_size", "sw_batch_size", "overlap", "mode", "sigma_scale", "padding_mode", "cval")
@@ -60,6 +61,26 @@ class ForeignBundle:
     postprocessing: tuple[Component, ...]
     writing: Component | None
     checkpoint: tuple[Path, str]
+
+    @property
+    def name(self) -> str:
+        """As the metadata say."""
+        return self.about.name
+
+    @property
+    def version(self) -> str:
+        """As the metadata say."""
+        return self.about.version
+
+    @property
+    def modality(self) -> str | None:
+        """Of the images, None where the metadata do not tell."""
+        return self.about.modality or None
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of the checkpoint's file."""
+        return sha256_of(self.checkpoint[0])
 
 
 def config_path(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from medseg.bundle import configs
 from medseg.bundle.bundle import Bundle
 from medseg.bundle.train_config import train_config
 from medseg.bundle.weights import weights_bytes
-from medseg.domain.errors import OutputError
+from medseg.domain.errors import OutputError, UsageError
 from medseg.io.files import require_writable, write_bytes, write_text
 
 _LICENCE = "Code and weights: Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0\n"
@@ -25,8 +25,10 @@ def pack(bundle: Bundle, weights: dict[str, Tensor], folder: Path, card: str) ->
     """Write the bundle's folder and return the bundle with its digest.
 
     card: docs/README.md; `medseg evaluate --card` fills its scores.
-    Raises: OutputError if the folder exists or cannot be written.
+    Raises: OutputError if the folder exists or cannot be written; UsageError if the bundle has a localiser.
     """
+    if bundle.localiser is not None:
+        raise UsageError(f"bundle {bundle.name}: pack it without a localiser, then add one: medseg bundle localise")
     if folder.exists():
         raise OutputError(f"{folder}: exists already; choose another folder or delete it")
     require_writable(folder.parent)

@@ -5,19 +5,31 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import (
+    Bundle,
+    DepthScore,
+    FieldOfView,
+    Localiser,
+    PostprocessSpec,
+    SliceKind,
+    SpacingRange,
+    StoredBundle,
+)
 from medseg.bundle.documents import read_document
 from medseg.bundle.foreign import ForeignBundle, read_foreign
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
+from medseg.domain.manifest import Fold
 from medseg.domain.spec import from_plain
+from medseg.metrics.quality import QualityFit
 from medseg.networks.build import MONAI_NETWORKS, NETWORKS, NetworkSpec
 from medseg.windows import WindowSpec
 
+Part = TypeVar("Part")
 _READ = ("network_def", "preprocessing", "inferer", "postprocessing")
 
 
@@ -68,8 +80,19 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         postprocess=_postprocess(config["postprocessing"]["transforms"]),
         labels=from_plain(LabelTable, own["labels"], "labels"),
         weights_sha256=_text(own, "weights_sha256"),
-        field_of_view=from_plain(FieldOfView, own["field_of_view"]) if "field_of_view" in own else None,
+        field_of_view=_optional(FieldOfView, own, "field_of_view"),
+        flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
+        fold=_optional(Fold, own, "fold"),
+        slices=from_plain(SliceKind, own["slices"], "slices") if "slices" in own else None,  # type: ignore[arg-type]
+        depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),
+        localiser=_optional(Localiser, own, "localiser"),
+        quality=_optional(QualityFit, own, "quality"),
+        spacing_range=_optional(SpacingRange, own, "spacing_range"),
     )
+
+
+def _optional(kind: type[Part], own: dict[str, Any], key: str) -> Part | None:
+    return from_plain(kind, own[key], key) if key in own else None
 
 
 def _text(data: dict[str, Any], key: str) -> str:
@@ -93,11 +116,12 @@ def _network(data: dict[str, Any]) -> NetworkSpec:
 def _preprocess(steps: list[dict[str, Any]]) -> PreprocessSpec:
     by_name = {step["_target_"]: step for step in steps}
     spacing = by_name.get("Spacingd", {}).get("pixdim")
-    data = {
-        "channels": by_name["LoadImaged"]["channels"],
-        "spacing_mm": spacing,
-        "normalise": "zscore" if "NormalizeIntensityd" in by_name else "percentile",
-    }
+    data = {"channels": by_name["LoadImaged"]["channels"], "spacing_mm": spacing}
+    if "ScaleIntensityRanged" in by_name:
+        scale = by_name["ScaleIntensityRanged"]
+        data |= {"normalise": "range", "intensity_range": [scale["a_min"], scale["a_max"]]}
+    else:
+        data["normalise"] = "zscore" if "NormalizeIntensityd" in by_name else "percentile"
     return from_plain(PreprocessSpec, data, "preprocessing")
 
 

@@ -55,17 +55,22 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
     if value.field_of_view is not None:
         low, high = value.field_of_view.smallest_mm, value.field_of_view.largest_mm
         facts["field of view"] = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True)) + " mm"
+    if value.localiser is not None:
+        facts["localiser"] = ", ".join(f"{region.name} {region.box}" for region in value.localiser.regions)
+    if value.spacing_range is not None:
+        facts["voxels"] = f"{value.spacing_range.smallest_mm:g} to {value.spacing_range.largest_mm:g} mm"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
 
 
 @app.command("check")
 def check(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")]) -> None:
-    """Read the bundle, verify the digest of its weights and load them into its network."""
+    """Read the bundle, verify the digests of its files and load the weights into its network."""
     from medseg.bundle.build import build_foreign_network
     from medseg.bundle.foreign import ForeignBundle
     from medseg.bundle.steps import built_steps
     from medseg.bundle.store import find_any
+    from medseg.bundle.template import load_template
     from medseg.bundle.weights import load_network
 
     stored = find_any(bundle)
@@ -76,8 +81,30 @@ def check(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.
         print(f"{Path(stored.folder)}: whole; {count} parameters, every key and shape as the network has them")
         return
     network = load_network(stored)
+    load_template(stored)
     count = sum(parameter.numel() for parameter in network.parameters())
     print(f"{Path(stored.folder)}: whole; {count} parameters, sha256 {stored.bundle.weights_sha256}")
+
+
+@app.command("localise")
+def localise(
+    bundle: Annotated[str, typer.Argument(help="A bundle's name or folder; it is changed.")],
+    template: Annotated[Path, typer.Option(help="NIfTI, uint8, cubes of 3 to 6 mm, 0 outside of the organ.")],
+    licence: Annotated[Path, typer.Option(help="The template's licence, a text file.")],
+    region: Annotated[list[str], typer.Option(help="NAME=x,y,z,dx,dy,dz in mm of the template; may be repeated.")],
+) -> None:
+    """Teach a bundle that was trained on crops where to look in whole images: boxes in a template."""
+    from medseg.bundle.bundle import Region
+    from medseg.bundle.localise import add_localiser
+    from medseg.bundle.store import find_bundle
+    from medseg.inference.region import parse_box
+
+    regions = []
+    for text in region:
+        name, _, box = text.partition("=")
+        regions.append(Region(name, parse_box(box, f"--region {name}=")))
+    changed = add_localiser(find_bundle(bundle), template, licence, regions)
+    print(f"{changed.folder}: version {changed.bundle.version}, with a localiser", file=sys.stderr)
 
 
 @app.command("trust")

@@ -10,10 +10,8 @@ import typer
 if TYPE_CHECKING:
     from medseg.domain.labels import LabelMap
     from medseg.domain.volume import Volume
-    from medseg.inference.segment import Model, Segmentation
+    from medseg.inference.model import Model
     from medseg.reports.pages import Section
-
-LEFT_BOX, RIGHT_BOX = "-27,-21,-12,35,56,44", "27,-21,-12,35,56,44"  # x,y,z,dx,dy,dz in mm, RAS of MNI152
 
 
 def demo(
@@ -40,6 +38,7 @@ def demo(
 
 def _brain(output: Path, quiet: bool) -> list[Section]:
     """MNI152, once as NIfTI and once as a DICOM series."""
+    from medseg.inference.segment import segment
     from medseg.io.dicom_write import write_series
     from medseg.io.images import read_image
     from medseg.io.nifti import write_nifti, write_nifti_image
@@ -53,7 +52,7 @@ def _brain(output: Path, quiet: bool) -> list[Section]:
     if not series.exists():
         write_series(template, series)
     images = {"NIfTI": read_image(source), "DICOM": read_image(series)}
-    results = {form: _segment(image, model) for form, image in images.items()}
+    results = {form: segment(image, model) for form, image in images.items()}
     for form, result in results.items():
         write_nifti(result.label_map, output / f"{images[form].case}_seg.nii.gz", images[form])
     write_preview(images["NIfTI"], results["NIfTI"].label_map, output / "mni152_t1_preview.png")
@@ -63,8 +62,7 @@ def _brain(output: Path, quiet: bool) -> list[Section]:
     rows = []
     for form, result in results.items():
         for measure in result.report.measures:
-            side = "left" if measure.region == LEFT_BOX else "right"
-            rows.append((side, measure.label, f"{measure.volume_ml:.2f} ml", form))
+            rows.append((str(measure.region), measure.label, f"{measure.volume_ml:.2f} ml", form))
     if not quiet:
         for row in rows:
             print(f"hippocampus: {row[0]:5} {row[1]:22} {row[2]:>8}  ({row[3]})")
@@ -82,8 +80,7 @@ def _brain(output: Path, quiet: bool) -> list[Section]:
                     "mni152_t1_preview.png", "Anterior and posterior hippocampus; the patient's right is on the left"
                 ),
             ),
-            code=f"medseg segment mni152_t1.nii.gz -b hippocampus_mr_segmentation -o OUT \\\n"
-            f"  --roi={LEFT_BOX} --roi={RIGHT_BOX} --preview",
+            code="medseg segment mni152_t1.nii.gz -b hippocampus_mr_segmentation -o OUT --preview",
         )
     ]
 
@@ -94,6 +91,7 @@ def _nuclei(output: Path, quiet: bool) -> list[Section]:
     from PIL import Image
 
     from medseg.cli.demo_images import fluorescence_field
+    from medseg.inference.segment import segment
     from medseg.io.files import whole_file
     from medseg.io.images import read_image
     from medseg.io.picture import write_picture_mask
@@ -106,7 +104,7 @@ def _nuclei(output: Path, quiet: bool) -> list[Section]:
     with whole_file(source) as temporary:
         Image.fromarray(picture).save(temporary)
     volume = read_image(source)
-    result = _segment(volume, _load("nuclei_microscopy_segmentation"), boxes=())
+    result = segment(volume, _load("nuclei_microscopy_segmentation"))
     write_picture_mask(result.label_map, output / "generated_nuclei_seg.png")
     write_preview(volume, result.label_map, output / "generated_nuclei_preview.png")
     found, true = result.report.measures[0].instances, len(np.unique(truth)) - 1
@@ -144,17 +142,10 @@ def _load(name: str) -> Model:
 
     from medseg.backends.precision import choose_precision
     from medseg.bundle.store import find_bundle
-    from medseg.inference.segment import load_model
+    from medseg.inference.model import load_model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return load_model(find_bundle(name), device, choose_precision("auto", device))
-
-
-def _segment(volume: Volume, model: Model, boxes: tuple[str, ...] = (LEFT_BOX, RIGHT_BOX)) -> Segmentation:
-    from medseg.inference.region import parse_box
-    from medseg.inference.segment import segment
-
-    return segment(volume, model, [parse_box(box) for box in boxes])
 
 
 def _template() -> Volume:

@@ -4,89 +4,98 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from medseg.cli.evaluating import Evaluation
 
 
 def evaluate(
     bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")],
     manifest: Annotated[Path, typer.Argument(help="The labelled data set.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the tables [BUNDLE/docs].")] = None,
-    split: Annotated[str, typer.Option(help="test, validation (picked the weights) or train.")] = "test",
+    report: Annotated[
+        Path | None, typer.Option(help="Folder of the page and its pictures [OUTPUT, else BUNDLE.evaluation].")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="test, held-out (a fold), validation (picked the weights) or train.")
+    ] = "test",
+    tolerance: Annotated[float, typer.Option(min=0, help="Of the surface Dice: mm, or pixels without a size.")] = 1.0,
+    threshold: Annotated[float, typer.Option(help="A label that scores below is listed as a failure.")] = 0.5,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
+    depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     card: Annotated[bool, typer.Option("--card", help="Write the scores into the bundle's card.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
-    """Segment the cases of a split and score the masks against the experts': a table, JSON and CSV."""
+    """Segment the cases of a split and score the masks against the experts': tables, and a page with pictures.
+
+    A case that is refused is named in all of them, and the others go on; the exit code is then 4.
+    """
     from medseg.cli.memory import keep_freed_memory
 
     keep_freed_memory()
     import json
 
-    from medseg.backends.precision import choose_precision
-    from medseg.bundle.card import fill_scores
     from medseg.bundle.store import find_bundle
-    from medseg.cli import progress
-    from medseg.cli.device import choose_device
-    from medseg.data.dataset import load_case
-    from medseg.domain.errors import InputError, UsageError
-    from medseg.domain.manifest import SPLITS
-    from medseg.inference.evaluate import score_case
-    from medseg.inference.segment import load_model, segment
+    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
+    from medseg.cli.score_page import write_score_page
+    from medseg.domain.errors import PartialBatchError, UsageError
+    from medseg.domain.wishes import Wishes
     from medseg.io.files import require_writable, write_text
-    from medseg.io.manifest import data_root, read_manifest
-    from medseg.metrics.table import ScoreTable
+    from medseg.io.manifest import read_manifest
 
-    if split not in SPLITS:
-        raise UsageError(f"--split {split}: give {', '.join(SPLITS)}")
-    if card and split != "test":
-        raise UsageError(f"--card: a card tells scores of the test cases, not of --split {split}")
-    stored, described = find_bundle(bundle), read_manifest(manifest)
-    root = data_root(described, manifest, data)
-    cases = [case for case in described.cases if case.split == split]
-    if not cases:
-        raise InputError(f"{manifest}: has no {split} cases")
-    if described.labels != stored.bundle.labels:
-        raise InputError(f"{manifest}: its label table is not that of bundle {stored.bundle.name}; compare both")
+    if card and split not in ("test", HELD_OUT):
+        raise UsageError(f"--card: a card tells scores of test cases or of a fold held out, not of --split {split}")
+    stored = find_bundle(bundle)
+    wishes = Wishes(depth, tta)
+    settings = Settings(
+        manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet, wishes
+    )
+    cases = settings.cases_for(stored)
     folder = output or stored.folder / "docs"
+    pages = report or output or stored.folder.with_name(stored.folder.name + ".evaluation")
     require_writable(folder)
-    chosen = choose_device(device, threads)
-    model = load_model(stored, chosen, choose_precision(precision, chosen))
-    rows = []
-    with progress.bar("evaluating", len(cases), quiet) as advance:
-        for case in cases:
-            volume, reference = load_case(described, case, root)
-            mask = segment(volume, model, name=case.image).label_map
-            rows += score_case(mask.voxels, reference, volume.geometry, described.labels, case.id, case.kind)
-            advance(1)
-    table = ScoreTable(tuple(rows))
-    facts = {
-        "bundle": stored.bundle.name,
-        "version": stored.bundle.version,
-        "weights_sha256": stored.bundle.weights_sha256,
-        "manifest": described.name,
-        "split": split,
-        "cases": len(cases),
-        "device": str(chosen.type),
-        "precision": model.precision,
-    }
-    write_text(folder / f"scores_{split}.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
+    require_writable(pages)
+    done = evaluate_bundle(stored, cases, settings)
+    require_some(done)
+    table = done.table
+    write_text(folder / f"scores_{split}.json", json.dumps(done.to_dict(), indent=1) + "\n")
     write_text(folder / f"scores_{split}.csv", table.to_csv())
+    page = write_score_page(done, pages, threshold)
     if card:
-        named = manifest.name if manifest.is_absolute() else manifest.as_posix()
-        command = f"medseg evaluate {stored.bundle.name} {named} --split {split} --card"
-        unit = "mm" if stored.bundle.network.spatial_dims == 3 else "pixels"
-        text = (
-            f"{len(cases)} test cases, which neither trained the network nor picked its weights; mean (95 % bootstrap "
-            f"interval over cases); HD95 in {unit}; {model.precision} on {chosen.type}. Measured "
-            "and written by\n\n"
-            f"```\n{command}\n```\n\n{table.to_markdown()}"
-        )
-        overall = table.groups[0].summaries
-        fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items() if value.counted})
+        _fill_card(done, manifest)
     print(table.to_markdown(), end="")
-    print(f"medseg: {len(cases)} cases; tables in {folder}", file=sys.stderr)
+    scored = len(cases) - len(table.refused)
+    print(f"medseg: {scored} cases; tables in {folder}, the page in {page}", file=sys.stderr)
+    if table.refused:
+        raise PartialBatchError(
+            f"{len(table.refused)} of {len(cases)} cases were refused, the others are done; see the page"
+        )
+
+
+def _fill_card(done: Evaluation, manifest: Path) -> None:
+    from medseg.bundle.card import fill_scores
+
+    stored, table, facts = done.stored, done.table, done.facts
+    named = manifest.name if manifest.is_absolute() else manifest.as_posix()
+    command = f"medseg evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
+    command += "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in facts["asked for"].items())
+    if facts["tolerance"] != 1:
+        command += f" --tolerance {facts['tolerance']:g}"
+    scored = facts["cases"] - len(table.refused)
+    what = f"cases of fold {stored.bundle.fold}" if stored.bundle.fold else "test cases"
+    count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
+    text = (
+        f"{count}, which neither trained the network nor picked its weights; mean (95 % bootstrap "
+        f"interval over cases); HD95 in {facts['distance_unit']}; {facts['precision']} on {facts['device']}. Measured "
+        "and written by\n\n"
+        f"```\n{command}\n```\n\n{table.to_markdown()}"
+    )
+    overall = table.groups[0].summaries
+    fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items() if value.counted})

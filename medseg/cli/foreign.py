@@ -14,9 +14,10 @@ from medseg.domain.errors import UsageError
 if TYPE_CHECKING:
     from medseg.bundle.bundle import StoredBundle
     from medseg.bundle.foreign import ForeignBundle
+    from medseg.domain.doubts import Doubts
     from medseg.domain.volume import Volume
     from medseg.inference.foreign import ForeignModel
-    from medseg.inference.segment import Model
+    from medseg.inference.model import Model
 
 _ID_OPTION = re.compile(r"--(\w+(?:#\w+)+)(?:=(.*))?", re.DOTALL)
 
@@ -75,7 +76,7 @@ def named_images(texts: Sequence[str], inputs: Sequence[Path]) -> dict[str, Path
     return images
 
 
-def read_case(images: dict[str, Path], model: Model | ForeignModel) -> Volume:
+def read_case(images: dict[str, Path], model: Model | ForeignModel, doubts: Doubts) -> Volume:
     """The images of one case as one volume.
 
     Raises: UsageError where the bundle takes one image, or others.
@@ -86,7 +87,7 @@ def read_case(images: dict[str, Path], model: Model | ForeignModel) -> Volume:
 
     if not isinstance(model, ForeignModel):
         raise UsageError(f"--image: bundle {model.bundle.name} takes one image; give it without --image NAME=")
-    return stacked({name: read_image(path) for name, path in images.items()}, model.bundle)
+    return stacked({name: read_image(path, doubts) for name, path in images.items()}, model.bundle)
 
 
 def find_said(name: str, settings: dict[str, Any], trust: bool) -> StoredBundle | ForeignBundle:

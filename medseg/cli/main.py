@@ -15,6 +15,7 @@ import typer
 from medseg import __version__
 from medseg.cli.foreign import as_settings
 from medseg.cli.memory import is_out_of_memory
+from medseg.cli.torchrun import is_first_process
 from medseg.domain.errors import MedsegError, OutputError, ResourceError, UsageError
 
 _INTERRUPTED = 130
@@ -53,14 +54,33 @@ def medseg(
 
 
 def _add_commands() -> None:
-    from medseg.cli import bundle, demo, evaluate, manifest, segment, train
+    from medseg.cli import (
+        bundle_make,
+        compare,
+        convert,
+        crossval,
+        demo,
+        dicom,
+        doctor,
+        evaluate,
+        manifest,
+        segment,
+        train,
+        view,
+    )
 
     app.command("segment")(segment.segment)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
-    app.add_typer(bundle.app, name="bundle")
+    app.command("compare")(compare.compare)
+    app.command("crossval")(crossval.crossval)
+    app.add_typer(bundle_make.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
+    app.add_typer(dicom.app, name="dicom")
+    app.command("convert")(convert.convert)
+    app.command("view")(view.view)
     app.command("demo")(demo.demo)
+    app.command("doctor")(doctor.doctor)
 
 
 _add_commands()
@@ -74,7 +94,7 @@ def main() -> None:
             app(as_settings(sys.argv[1:]), standalone_mode=False) or 0
         )  # commands give None; typer turns its Exit into a number
     except MedsegError as error:
-        _say(str(error))
+        _say_for_all(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
         code = _INTERRUPTED
@@ -85,7 +105,7 @@ def main() -> None:
     except Exception as error:
         code = _no_memory() if is_out_of_memory(error) else _usage_or_bug(error)
     if code == _INTERRUPTED:
-        _say("interrupted; nothing half-written was left behind")
+        _say_for_all("interrupted; nothing half-written was left behind")
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # `medseg ... | head`: nobody reads on
@@ -95,7 +115,7 @@ def main() -> None:
 
 def _terminate(*_: object) -> None:
     """End by an exception, so that temporary files are removed."""
-    _say("terminated; nothing half-written was left behind")
+    _say_for_all("terminated; nothing half-written was left behind")
     sys.exit(143)
 
 
@@ -130,6 +150,12 @@ def _usage_or_bug(error: Exception) -> int:
 def _command_of(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     return context.command_path if context is not None else "medseg"
+
+
+def _say_for_all(message: str) -> None:
+    """Once, of what all processes that torchrun has started meet alike."""
+    if is_first_process():
+        _say(message)
 
 
 def _say(message: str) -> None:

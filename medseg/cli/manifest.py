@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Describe labelled data sets and check them.")
 
-# Told apart by most people with colour vision deficiency; see Okabe and Ito 2008, "Color universal design".
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
-
 
 @app.command()
 def build(
@@ -144,7 +141,7 @@ def _like_first_image(described: Manifest, folder: Path) -> Manifest:
 
 
 def _labels(given: Iterable[str], instances: bool) -> LabelTable:
-    from medseg.domain.labels import Label, LabelTable
+    from medseg.domain.labels import COLOURS, Label, LabelTable
 
     named = [(_whole(value, "--label"), name) for value, name in _pairs(given, "--label")]
     labels = tuple(Label(value, name, COLOURS[n % len(COLOURS)]) for n, (value, name) in enumerate(sorted(named)))

@@ -2,74 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medseg.cli.forms import FILES, FORMS, form_of, form_of_file, no_series, parse_forms, require_form
 from medseg.domain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from medseg.domain.volume import Volume
-    from medseg.inference.segment import Segmentation
 
-ENDINGS = {"nifti": ".nii.gz", "png": ".png", "tiff": ".tif"}
-_ENDINGS_OF = {"nifti": (".nii.gz", ".nii"), "png": (".png",), "tiff": (".tif", ".tiff")}
-_FILES = tuple(ending for endings in _ENDINGS_OF.values() for ending in endings)
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside the mask.
+
+    labels: programs whose label tables are written: "itksnap", "slicer".
+    split:  a folder with one mask for each label.
+    """
+
+    statistics: bool = False
+    preview: bool = False
+    labels: tuple[str, ...] = ()
+    split: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One input and its outputs; None where not asked for."""
+    """One input and its outputs; None where not asked for.
+
+    masks:  form and file of each mask, the first one first.
+    tables: program, ending and file of each label table.
+    split:  the folder of the single labels' masks.
+    """
 
     source: Path
     case: str
-    mask: Path
-    statistics: Path | None
-    preview: Path | None
+    masks: tuple[tuple[str, Path], ...]
+    statistics: Path | None = None
+    preview: Path | None = None
+    tables: tuple[tuple[str, str, Path], ...] = ()
+    split: Path | None = None
+
+    @property
+    def mask(self) -> Path:
+        """The first mask."""
+        return self.masks[0][1]
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        """All files that are written, the mask first."""
-        return tuple(path for path in (self.mask, self.statistics, self.preview) if path is not None)
+        """All files that are written, the masks first; of the single labels the folder."""
+        tables = [path for _, _, path in self.tables]
+        others = [path for path in (self.statistics, self.preview, self.split) if path is not None]
+        return (*(path for _, path in self.masks), *tables, *others)
 
     def require_kind(self, volume: Volume) -> None:
-        """Raises: UsageError if the mask of a volume shall go into a PNG, which holds one plane."""
-        if self.mask.suffix.lower() == ".png" and volume.geometry.spatial_dims == 3:
-            raise UsageError(f"{self.mask}: a PNG holds one plane, {self.source} is a volume; choose .nii.gz or .tif")
+        """Raises: UsageError if this image's mask cannot be written in one of the forms."""
+        for form, path in self.masks:
+            require_form(form, path, self.source, volume)
 
 
 def plan_outputs(
-    inputs: Sequence[Path], output: Path, form: str, statistics: bool, preview: bool, overwrite: bool
+    inputs: Sequence[Path],
+    output: Path,
+    types: str,
+    extras: Extras,
+    overwrite: bool,
+    series: bool = True,
+    case_of: Callable[[Path], str] | None = None,
 ) -> list[Plan]:
     """One plan for each input.
 
-    Raises: UsageError if two inputs would share a name, an output is an input, or -o and -t name different formats;
-    OutputError if an output exists or cannot be written.
+    types:  forms with commas between, see `FORMS`; "auto" goes by the input.
+    series: the inputs themselves must be the series that DICOM outputs refer to.
+    case_of: the name that the outputs of an input are called after; `case_name` where not given.
+    Raises: UsageError if two inputs would share a name, an output is an input, -o and -t name different formats, or a
+    DICOM object is asked for of what is no series; OutputError if an output exists or cannot be written.
     """
-    if form not in ("auto", *ENDINGS):
-        raise UsageError(f"-t {form}: give auto, {', '.join(ENDINGS)}")
     from medseg.io.files import require_writable
-    from medseg.io.images import case_name
+    from medseg.io.images import case_name, may_be_series
+    from medseg.io.label_tables import LABEL_TABLES
 
-    single = output.name.lower().endswith(_FILES)
+    names = parse_forms(types)
+    if unknown := [name for name in extras.labels if name not in LABEL_TABLES]:
+        raise UsageError(f"--labels {unknown[0]}: give {' or '.join(LABEL_TABLES)}, or both with a comma between")
+    single = output.name.lower().endswith(FILES)
     if single and len(inputs) > 1:
         raise UsageError(f"-o {output}: one file for {len(inputs)} inputs; give a folder")
-    if single and form != "auto" and not output.name.lower().endswith(_ENDINGS_OF[form]):
-        raise UsageError(f"-o {output}: its ending does not say {form}, as -t does; leave one of them out")
     folder = output.parent if single else output
     plans: list[Plan] = []
     for source in inputs:
-        case = case_name(source)
-        mask = output if single else folder / f"{case}_seg{_ending(source, form)}"
+        case = (case_of or case_name)(source)
         beside = case_name(output) if single else case
+        own = dict.fromkeys(form_of(source) if name == "auto" else name for name in names)
+        forms = [form_of_file(output, names)] if single else list(own)
+        for form in forms:
+            if series and FORMS[form].of_series and not may_be_series(source):
+                raise no_series(form, source)
         plans.append(
             Plan(
                 source,
                 case,
-                mask,
-                folder / f"{beside}_statistics.json" if statistics else None,
-                folder / f"{beside}_preview.png" if preview else None,
+                tuple((form, output if single else folder / f"{case}{FORMS[form].suffix}") for form in forms),
+                folder / f"{beside}_statistics.json" if extras.statistics else None,
+                folder / f"{beside}_preview.png" if extras.preview else None,
+                tuple(
+                    (program, ending, folder / f"{beside}_seg{ending}" if not single else folder / f"{beside}{ending}")
+                    for program in extras.labels
+                    for ending in LABEL_TABLES[program]
+                ),
+                folder / (beside if single else f"{case}_seg") if extras.split else None,
             )
         )
     _require_distinct(plans)
@@ -81,35 +124,6 @@ def plan_outputs(
             raise OutputError(f"{path}: exists already; give --overwrite or another output")
     require_writable(folder)
     return plans
-
-
-def write_outputs(plan: Plan, volume: Volume, result: Segmentation) -> None:
-    """The mask and what else was asked for, each file whole or not at all; the mask comes first."""
-    import json
-
-    from medseg.io.files import write_text
-    from medseg.io.nifti import write_nifti
-    from medseg.io.picture import write_picture_mask
-
-    if plan.mask.name.lower().endswith(_ENDINGS_OF["nifti"]):
-        write_nifti(result.label_map, plan.mask, volume)
-    else:
-        write_picture_mask(result.label_map, plan.mask)
-    if plan.statistics is not None:
-        write_text(plan.statistics, json.dumps(result.report.to_dict(), indent=1) + "\n")
-    if plan.preview is not None:
-        from medseg.reports.preview import write_preview
-
-        write_preview(volume, result.label_map, plan.preview)
-
-
-def _ending(source: Path, form: str) -> str:
-    from medseg.io.images import PICTURE_ENDINGS
-
-    if form != "auto":
-        return ENDINGS[form]
-    name = source.name.lower()
-    return next((".tif" if "tif" in e else e for e in PICTURE_ENDINGS if name.endswith(e)), ".nii.gz")
 
 
 def _require_distinct(plans: Sequence[Plan]) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medseg.domain.report import Measure
+    from medseg.domain.report import Measure, Quality
     from medseg.engines.trainer import Progress
 
 Advance = Callable[[int], None]
@@ -56,9 +56,11 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
 def in_words(measure: Measure) -> str:
     """A measure as one line.
 
-    >>> from medseg.domain.report import Measure
+    >>> from medseg.domain.report import Measure, Quality
     >>> in_words(Measure("spleen", 1, 1000, volume_ml=182.5))
     'spleen 182.500 ml'
+    >>> in_words(Measure("anterior hippocampus", 1, 2188, volume_ml=2.188, region="left"))
+    'left anterior hippocampus 2.188 ml'
     """
     amounts = []
     if measure.instances is not None:
@@ -69,6 +71,19 @@ def in_words(measure: Measure) -> str:
         amounts.append(f"{measure.area_mm2:.4g} mm2")
     else:
         amounts.append(f"{measure.voxels} pixels")
-    where = f" in box {measure.region}" if measure.region else ""
+    is_box = "," in (measure.region or "")
+    before = f"{measure.region} " if measure.region and not is_box else ""
+    where = f" in box {measure.region}" if is_box else ""
     cut = ", touches the edge" if measure.touches_border and measure.instances is None else ""
-    return f"{measure.label}{where} {', '.join(amounts)}{cut}"
+    return f"{before}{measure.label}{where} {', '.join(amounts)}{cut}"
+
+
+def quality_in_words(quality: Quality) -> str:
+    """What the agreement of several answers says, as one line.
+
+    >>> from medseg.domain.report import Quality
+    >>> quality_in_words(Quality(0.912, 0.884, False))
+    'answers agree by 0.912; expected Dice 0.884'
+    """
+    expected = f"; expected Dice {quality.expected_dice:.3f}" if quality.expected_dice is not None else ""
+    return f"answers agree by {quality.agreement:.3f}{expected}{'; look at this mask' if quality.review else ''}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +42,7 @@ class Drawn:
     brightness:  (B) summand; contrast, gamma: (B) factor and exponent; 1 leaves a sample alone.
     coarseness:  (B) factor of lost resolution; 1 leaves a sample alone.
     noise_seed:  the seed of the noise field.
+    before, after: how many samples of the batch come before and after these, where these are a share of it.
     """
 
     matrix: Tensor
@@ -52,6 +54,17 @@ class Drawn:
     gamma: Tensor
     coarseness: Tensor
     noise_seed: int
+    before: int = 0
+    after: int = 0
+
+    def share(self, first: int, count: int) -> Drawn:
+        """The numbers of `count` samples of the whole batch, as if the others were not there."""
+        tensors: dict[str, Any] = {
+            field.name: value[first : first + count]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors, before=first, after=len(self.matrix) - first - count)
 
 
 def draw(spec: AugmentSpec, batch: int, spatial_dims: int, generator: Generator) -> Drawn:
@@ -137,8 +150,11 @@ def _change_intensities(drawn: Drawn, images: Tensor) -> Tensor:
     low, high = images.amin(axes, keepdim=True), images.amax(axes, keepdim=True)
     extent = (high - low).clamp(min=1e-6)
     images = ((images - low) / extent).pow(drawn.gamma.view(shape)) * extent + low
-    noise = torch.randn(images.shape, generator=Generator().manual_seed(drawn.noise_seed))
-    return images + noise * drawn.noise.view(shape)
+    if not drawn.noise.any():
+        return images
+    whole = (drawn.before + len(images) + drawn.after, *images.shape[1:])
+    noise = torch.randn(whole, generator=Generator().manual_seed(drawn.noise_seed))
+    return images + noise.narrow(0, drawn.before, len(images)) * drawn.noise.view(shape)
 
 
 def _coarsen(image: Tensor, factor: float) -> Tensor:

@@ -16,11 +16,13 @@ from torch import Generator, Tensor
 
 from medseg.data.augment import AugmentSpec, apply, draw
 from medseg.data.preprocess import PreprocessSpec, preprocess
-from medseg.domain.errors import GridError, ValueRangeError
+from medseg.domain.errors import GridError, InputError, ValueRangeError
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
 from medseg.io.images import read_image, read_mask
 from medseg.io.manifest import mask_to_labels
+
+_LISTED = 10  # cases named in one message
 
 MaskToTarget = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
@@ -42,7 +44,9 @@ def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArr
     volume = read_image(root / case.image)
     values, grid = read_mask(root / case.mask)
     if values.shape != volume.geometry.shape_ijk:
-        raise GridError(f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}")
+        raise GridError(
+            f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}; resample one of them"
+        )
     if grid is not None and not grid.is_same_grid(volume.geometry, tolerance_mm=0.1):
         raise GridError(f"{case.mask}: lies elsewhere than its image; compare the affines of both files")
     try:
@@ -59,16 +63,30 @@ def load_samples(
     to_target: MaskToTarget,
     on_case: Callable[[], None] = lambda: None,
 ) -> list[Sample]:
-    """All cases preprocessed, in order; files are read by several threads."""
+    """All cases preprocessed, in order; files are read by several threads.
 
-    def load(case: Case) -> Sample:
-        volume, values = load_case(manifest, case, root)
+    Raises: InputError that lists every case that cannot be used, with its reason; the one refusal itself if it is one.
+    """
+
+    def load(case: Case) -> Sample | InputError:
+        try:
+            volume, values = load_case(manifest, case, root)
+        except InputError as error:
+            return error
         image, mask = preprocess(volume, spec, to_target(values))
         on_case()
         return Sample(case, image.as_tensor().contiguous(), mask.as_tensor()[0].to(torch.uint8))
 
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(load, cases))
+        loaded = list(pool.map(load, cases))
+    refused = [error for error in loaded if isinstance(error, InputError)]
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        reasons = "; ".join(map(str, refused[:_LISTED]))
+        more = f"; and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
+        raise InputError(f"{root}: {len(refused)} of {len(cases)} cases cannot be used: {reasons}{more}")
+    return [sample for sample in loaded if isinstance(sample, Sample)]
 
 
 @dataclass(frozen=True)
@@ -96,17 +114,24 @@ class Batches:
         self.chances = _chances([s.case.kind for s in samples])
         self.foreground = [_some_foreground(s.target) for s in samples]
 
-    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (B, C, *size) and targets (B, *size) of this step."""
+    def __call__(self, step: int, share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
+        """Images (B, C, *size) and targets (B, *size) of this step.
+
+        share: (k, n) gives the k-th of n parts of the same batch, in order, as even as may be.
+        """
         generator = Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
         chosen = torch.multinomial(self.chances, self.spec.count, replacement=True, generator=generator)
         source = [n + 2 * (n // 6) for n in self.spec.size]  # a margin, so that turned patches have corners
-        crops = [self._crop(int(i), source, generator) for i in chosen]
-        images, targets = (torch.stack(parts) for parts in zip(*crops, strict=True))
+        boxes = [(self.samples[i], self._corner(i, source, generator)) for i in chosen.tolist()]
         drawn = draw(self.augment, self.spec.count, len(self.spec.size), generator)
-        return apply(drawn, images, targets, self.spec.size)
+        first, end = (self.spec.count * k // share[1] for k in (share[0], share[0] + 1))
+        images, targets = (
+            torch.stack([crop(getattr(sample, name), corner, source) for sample, corner in boxes[first:end]])
+            for name in ("image", "target")
+        )
+        return apply(drawn.share(first, end - first), images, targets, self.spec.size)
 
-    def _crop(self, index: int, size: Sequence[int], generator: Generator) -> tuple[Tensor, Tensor]:
+    def _corner(self, index: int, size: Sequence[int], generator: Generator) -> list[int]:
         sample = self.samples[index]
         shape = torch.tensor(sample.target.shape)
         window = torch.tensor(self.spec.size)
@@ -119,8 +144,8 @@ class Batches:
             centre = (torch.rand(len(shape), generator=generator) * (slack + 1)).long() + window // 2
         inside = (shape > window).long()  # a patch larger than the image stays around the image's middle
         centre = centre.minimum(shape - (window + 1) // 2).maximum(window // 2) * inside + (shape // 2) * (1 - inside)
-        start = (centre - torch.tensor(size) // 2).tolist()
-        return crop(sample.image, start, size), crop(sample.target, start, size)
+        corner: list[int] = (centre - torch.tensor(size) // 2).tolist()
+        return corner
 
 
 def crop(x: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor:

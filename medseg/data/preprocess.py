@@ -11,6 +11,7 @@ from monai import transforms
 from monai.data.meta_tensor import MetaTensor
 
 from medseg.data.reader import fit_channels
+from medseg.domain.errors import UsageError
 from medseg.domain.volume import Volume
 
 
@@ -21,12 +22,20 @@ class PreprocessSpec:
     channels:   1 grey, 3 colour (grey pictures are repeated).
     spacing_mm: the network's voxel size, axes in RAS order; None keeps the image's grid (pictures).
     normalise:  "zscore": zero mean and unit deviation over the whole image;
-                "percentile": the 1st and 99th percentile of the whole image become 0 and 1.
+                "percentile": the 1st and 99th percentile of the whole image become 0 and 1;
+                "range": intensity_range becomes 0 to 1, and what lies outside is clipped (CT, in Hounsfield units).
     """
 
     channels: int
     spacing_mm: tuple[float, ...] | None
-    normalise: Literal["zscore", "percentile"]
+    normalise: Literal["zscore", "percentile", "range"]
+    intensity_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.normalise == "range") != (self.intensity_range is not None):
+            raise UsageError("intensity_range goes with normalise 'range', and with no other")
+        if self.intensity_range is not None and not self.intensity_range[0] < self.intensity_range[1]:
+            raise UsageError(f"intensity_range {self.intensity_range} is not rising")
 
 
 def load_entry(spec: PreprocessSpec, keys: list[str]) -> dict[str, Any]:
@@ -49,6 +58,10 @@ def entries(spec: PreprocessSpec, keys: list[str]) -> list[dict[str, Any]]:
         steps.append({"_target_": "Spacingd", "keys": keys, "pixdim": list(spec.spacing_mm), "mode": modes})
     if spec.normalise == "zscore":
         steps.append({"_target_": "NormalizeIntensityd", "keys": keys[:1]})
+    elif spec.intensity_range is not None:
+        low, high = spec.intensity_range
+        scale = {"a_min": low, "a_max": high, "b_min": 0.0, "b_max": 1.0, "clip": True}
+        steps.append({"_target_": "ScaleIntensityRanged", "keys": keys[:1], **scale})
     else:
         steps.append(
             {

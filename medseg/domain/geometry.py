@@ -42,8 +42,10 @@ class Geometry:
             raise GridError(f"a grid has two or three axes of at least one voxel, not {self.shape_ijk}")
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or (affine[3] != (0, 0, 0, 1)).any():
             raise GridError("the affine is not a finite 4 x 4 matrix with last row 0 0 0 1")
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
-        if not lengths.all() or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-6:
+        with np.errstate(all="ignore"):  # numbers near the end of float64 give NaN, which is refused too
+            lengths = np.linalg.norm(affine[:3, :3], axis=0)
+            volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
+        if not volume >= 1e-6:
             raise GridError("the affine is singular: some axis has no length; set the voxel sizes in the file")
 
     def __eq__(self, other: object) -> bool:

@@ -15,6 +15,9 @@ from medseg.domain.geometry import Geometry
 
 LabelKind = Literal["semantic", "instances"]
 
+# Told apart by most people with colour vision deficiency; see Okabe and Ito 2008, "Color universal design".
+COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
+
 
 @dataclass(frozen=True)
 class Code:
@@ -43,6 +46,22 @@ class Label:
             raise UsageError(f"label name {self.name!r} is not 1 to 64 letters, digits, spaces or _.()/+-")
         if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
             raise UsageError(f"label {self.name!r} has colour {self.colour}; give three numbers of 0 to 255")
+
+
+def legal_name(text: str, value: int, taken: set[str]) -> str:
+    """A label name made of another program's: illegal characters become "_", and a repeated name gets its value.
+
+    taken: the names given so far, to which this one is added.
+
+    >>> legal_name("aorta: *", 3, set())
+    'aorta_ _'
+    """
+    name = re.sub(r"[^\w .()/+-]", "_", text.strip())
+    name = re.sub(r"^[^\w]+", "", name)[:64] or f"label {value}"
+    if name in taken:
+        name = f"{name[:56]} {value}"
+    taken.add(name)
+    return name
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,25 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How well several answers to one image agree, and what that foretells.
+
+    agreement:     mean Dice of the answers with each other, of the worst region.
+    expected_dice: what cases of such agreement had; None where the bundle was not measured for it.
+    review:        the mask is expected to be poor: look at it; None likewise.
+    """
+
+    agreement: float
+    expected_dice: float | None
+    review: bool | None
+
+
+@dataclass(frozen=True)
 class Report:
-    """One segmented case: what was found, by what, how."""
+    """One segmented case: what was found, by what, how.
+
+    source: the image as it was named; empty where it came as values.
+    """
 
     case: str
     bundle: str
@@ -49,6 +66,8 @@ class Report:
     outputs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    quality: Quality | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""

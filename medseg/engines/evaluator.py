@@ -13,6 +13,7 @@ from torch import nn
 from medseg.backends.eager import eager
 from medseg.backends.precision import choose_precision
 from medseg.data.dataset import Sample
+from medseg.engines.distributed import count, gathered, rank
 from medseg.metrics.overlap import dice, iou
 from medseg.windows import WindowSpec, collect, stream
 
@@ -26,9 +27,11 @@ def score(
     device: torch.device,
     kind: Literal["dice", "iou"] = "dice",
 ) -> list[float]:
-    """The mean over cases for each class but the background, on the network's grid."""
-    rows: list[list[float]] = []
+    """The mean over cases for each class but the background, on the network's grid.
 
+    Within `processes` each scores its part of the cases, and all get the same mean.
+    """
+    mine: list[list[float]] = []
     predict = eager(network, device, choose_precision("auto", device))
 
     def evaluate(engine: Engine, sample: Sample) -> list[float]:
@@ -38,6 +41,9 @@ def score(
         return [SCORES[kind](classes == k, target == k) for k in range(1, logits.shape[0])]
 
     engine: Any = Engine(evaluate)
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: rows.append(engine.state.output))
-    engine.run(list(samples))
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: mine.append(engine.state.output))
+    if share := list(samples[rank() :: count()]):
+        engine.run(share)
+    by_process = gathered(mine)
+    rows = [by_process[n % count()][n // count()] for n in range(len(samples))]
     return [float(value) for value in np.mean(rows, axis=0)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import BatchSpec, MaskToTarget, Sample
 from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.errors import UsageError
 from medseg.domain.geometry import Float64Array
 from medseg.domain.manifest import Fold, Manifest
 from medseg.losses import LossSpec
@@ -46,6 +47,8 @@ class TrainSpec:
                       its cases are as good as a test.
     fold:             the part of a cross-validation that is held out; None: the manifest's own splits.
     validation_cases: at most so many cases, evenly taken, are scored at each validation.
+    accumulate:       parts in which each process computes its share of a batch, one after the other, in less memory;
+                      the step is that of the whole batch. All parts but one are computed forwards twice.
     """
 
     network: NetworkSpec
@@ -63,37 +66,14 @@ class TrainSpec:
     keep: Literal["best", "last"] = "best"
     validation_cases: int = 64
     fold: Fold | None = None
+    accumulate: int = 1
 
-
-def default_plan(manifest: Manifest, preset: str = "unet", steps: int | None = None, seed: int = 0) -> TrainSpec:
-    """Defaults for a data set, by its number of axes and the kind of its labels."""
-    volumes = manifest.spatial_dims == 3
-    size = (32, 48, 32) if volumes else (192, 192)
-    return TrainSpec(
-        network=NetworkSpec(
-            preset,
-            manifest.spatial_dims,
-            manifest.channels,
-            target_classes(manifest),
-            (16, 32, 64, 128) if volumes else (16, 32, 64, 128, 256),
-        ),
-        preprocess=PreprocessSpec(
-            manifest.channels,
-            spacing_mm=(1.0, 1.0, 1.0) if volumes else None,
-            normalise="zscore" if volumes else "percentile",
-        ),
-        window=WindowSpec(size if volumes else (256, 256), overlap=0.5, weighting="gaussian", batch=4),
-        batch=BatchSpec(size, count=8),
-        augment=AugmentSpec(
-            flip_axes=(0,) if volumes else (0, 1),
-            rotation_degrees=15.0 if volumes else 180.0,
-            scale=1.2 if volumes else 1.6,
-        ),
-        loss=LossSpec(),
-        optimiser=OptimiserSpec(),
-        steps=steps or 3600,
-        seed=seed,
-    )
+    def __post_init__(self) -> None:
+        if not 1 <= self.accumulate <= self.batch.count:
+            raise UsageError(f"accumulate must be 1 to batch.count ({self.batch.count}), not {self.accumulate}")
+        weights, classes = self.loss.class_weights, self.network.out_channels
+        if weights is not None and len(weights) != classes:
+            raise UsageError(f"loss.class_weights: {len(weights)} for {classes} classes, the background included")
 
 
 def target_classes(manifest: Manifest) -> int:

@@ -1,18 +1,19 @@
-"""One optimiser step, and the precision it runs in."""
+"""One optimiser step on a batch, or on a process's share of it, and the precision it runs in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-from medseg.backends.precision import autocast, choose_precision
+from medseg.backends.precision import Precision, autocast
 from medseg.domain.errors import UsageError
-from medseg.engines.plan import OptimiserSpec
-from medseg.losses import deep_supervision
-from medseg.networks.unetpp import UNetPP
+from medseg.engines.distributed import add_up, add_up_gradients, count, rank
+from medseg.engines.learner import Learner
+from medseg.engines.plan import OptimiserSpec, TrainSpec
+from medseg.losses import build_loss, over_heads
 
 
 def learning_rate(spec: OptimiserSpec, step: int, steps: int) -> float:
@@ -21,50 +22,88 @@ def learning_rate(spec: OptimiserSpec, step: int, steps: int) -> float:
     return spec.rate * rise * (1 - (step - 1) / steps) ** 0.9
 
 
-def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """A moving average of the weights; it starts fast, so that short trainings are not held back by their start."""
-
-    def update(average: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        n = float(count)
-        torch._foreach_lerp_(list(average), list(current), 1 - min(decay, (1 + n) / (10 + n)))
-
-    return AveragedModel(network, multi_avg_fn=update)
-
-
 def make_step(
-    network: nn.Module,
-    average: AveragedModel,
-    loss: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    spec: OptimiserSpec,
-    steps: int,
-    device: torch.device,
+    learner: Learner, spec: TrainSpec, device: torch.device, precision: Precision
 ) -> Callable[[int, Tensor, Tensor], float]:
-    """The function (step 1..steps, images, targets) -> loss that trains the network by one batch.
+    """The function (step 1..spec.steps, images, targets) -> loss that trains the network by one batch.
 
-    Raises: UsageError if the loss is not finite: going on would only spoil the weights.
+    The loss is a function of sums over the voxels of the whole batch. Its slope in each sum is known once all parts
+    of the batch have been through the network, and the gradient is then added up part by part: over the parts of
+    this process, of which all but the last go through the network again, and over all processes. So the step is that
+    of the whole batch on one process, up to the order of additions.
+
+    Raises: UsageError if the loss is not finite: going on would only spoil the weights; if the network cannot be
+    trained in parts, or gives no logits of the size of its input.
     """
-    precision = choose_precision("auto", device)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    network, optimiser, scaler = learner.network, learner.optimiser, learner.scaler
+    loss = build_loss(spec.loss)
+    _require_parts(network, spec)
+
+    def sums(number: int, part: int, images: Tensor, targets: Tensor) -> Tensor:
+        """(H, n) sums of the H heads; what the network draws depends on the seed, the step and the part alone."""
+        draw = (spec.seed * 1_000_003 + number) * 65_537 + rank() * spec.accumulate + part
+        torch.manual_seed(draw % 2**63)
+        with autocast(device, precision):
+            heads = all_logits(network, images)
+        return torch.stack([loss.sums(_fitting(logits, targets, spec), targets) for logits in heads])
 
     def step(number: int, images: Tensor, targets: Tensor) -> float:
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(spec, number, steps)
+            group["lr"] = learning_rate(spec.optimiser, number, spec.steps)
         network.train()
-        with autocast(device, precision):
-            heads = network.all_logits(images) if isinstance(network, UNetPP) else [network(images)]
-        value = deep_supervision(loss, heads, targets)
+        parts = zip(images.tensor_split(spec.accumulate), targets.tensor_split(spec.accumulate), strict=True)
+        *others, last = [(number, k, *part) for k, part in enumerate(parts)]
+        with torch.no_grad():
+            known = [sums(*part) for part in others]
+        held = sums(*last)
+        total = add_up(torch.stack([*known, held.detach()]).sum(0)).requires_grad_()
+        value = over_heads(loss.value(total), spec.loss.head_weights)
         if not torch.isfinite(value):
             raise UsageError(
                 f"the loss is {value.item()} at step {number}; train anew with a lower optimiser.rate in --plan"
             )
+        slope = scaler.scale(torch.autograd.grad(value, total)[0])
         optimiser.zero_grad(set_to_none=True)
-        scaler.scale(value).backward()
+        held.backward(slope)
+        for part in others:
+            sums(*part).backward(slope)
+        add_up_gradients(network.parameters())
         scaler.unscale_(optimiser)
-        nn.utils.clip_grad_norm_(network.parameters(), spec.clip_norm)
+        nn.utils.clip_grad_norm_(network.parameters(), spec.optimiser.clip_norm)
         scaler.step(optimiser)
         scaler.update()
-        average.update_parameters(network)
+        learner.average.update_parameters(network)
         return float(value.detach())
 
     return step
+
+
+def all_logits(network: Any, images: Tensor) -> list[Any]:
+    """The logits of every head, shallowest first: of networks with one head, that one."""
+    return network.all_logits(images) if hasattr(network, "all_logits") else [network(images)]
+
+
+def _fitting(logits: Any, targets: Tensor, spec: TrainSpec) -> Tensor:
+    """The logits (B, K, *S) for targets (B, *S), and nothing else."""
+    wanted = (len(targets), spec.network.out_channels, *targets.shape[1:])
+    if isinstance(logits, Tensor) and logits.shape == wanted:
+        return logits
+    given = f"a tensor {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    raise UsageError(
+        f"network {spec.network.preset} gives {given} in training and must give logits {wanted}; switch off what else "
+        "it returns in network.options"
+    )
+
+
+def _require_parts(network: nn.Module, spec: TrainSpec) -> None:
+    parts = count() * spec.accumulate
+    if spec.batch.count // count() < spec.accumulate:
+        raise UsageError(
+            f"batch.count: {spec.batch.count} patches do not go round {count()} processes with {spec.accumulate} "
+            "parts each; start fewer processes or give more patches"
+        )
+    if parts > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        raise UsageError(
+            f"network {spec.network.preset} normalises over the batch, which its {parts} parts would each do for "
+            'themselves; give another norm in network.options ("instance"), or train on one process, accumulate 1'
+        )

@@ -1,28 +1,18 @@
-"""A box in patient space, and the part of an image that lies in it."""
+"""The part of an image that lies in a box in patient space."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, UsageError
 from medseg.domain.volume import Volume
 
 
-@dataclass(frozen=True)
-class Box:
-    """Centre and edge lengths in mm; right, anterior and superior are positive."""
-
-    centre_ras_mm: tuple[float, float, float]
-    size_mm: tuple[float, float, float]
-
-    def __str__(self) -> str:
-        return ",".join(f"{v:g}" for v in (*self.centre_ras_mm, *self.size_mm))
-
-
-def parse_box(text: str) -> Box:
+def parse_box(text: str, option: str = "--roi") -> Box:
     """Text of the form "x,y,z,dx,dy,dz" in mm as a box.
 
     >>> parse_box("27,-21,-12,35,56,44").size_mm
@@ -35,7 +25,9 @@ def parse_box(text: str) -> Box:
     except ValueError:
         numbers = []
     if len(numbers) != 6 or not np.isfinite(numbers).all() or min(numbers[3:]) <= 0:
-        raise UsageError(f"--roi {text!r}: give the centre and the size as x,y,z,dx,dy,dz in mm (right, anterior, up)")
+        raise UsageError(
+            f"{option} {text!r}: give the centre and the size as x,y,z,dx,dy,dz in mm (right, anterior, up)"
+        )
     x, y, z, dx, dy, dz = numbers
     return Box((x, y, z), (dx, dy, dz))
 

@@ -4,60 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from medseg import __version__
-from medseg.backends.eager import eager
-from medseg.backends.precision import Precision
-from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.foreign import ForeignBundle
-from medseg.bundle.weights import load_network
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
+from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, InputError
-from medseg.domain.geometry import Geometry
+from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
-from medseg.domain.report import Measure, Report
+from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
-from medseg.inference.foreign import ForeignModel, load_foreign, segment_foreign
-from medseg.inference.measure import measure
-from medseg.inference.region import Box, crop_to_box
+from medseg.inference.fit import require_enough_memory, require_size, require_spacing
+from medseg.inference.foreign import ForeignModel, segment_foreign
+from medseg.inference.localise import locate
+from medseg.inference.model import Model
+from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.resample import labels_on_source
 from medseg.inference.result import NotFiniteError, Segmentation
+from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
+from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary, renumber
-from medseg.windows import Network, Slab, collect, stream, window_count
-
-
-@dataclass(frozen=True)
-class Model:
-    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32."""
-
-    bundle: Bundle
-    network: Network
-    exact: Network
-    device: torch.device
-    precision: Precision
-
-
-@overload
-def load_model(stored: StoredBundle, device: torch.device, precision: Precision) -> Model: ...
-@overload
-def load_model(stored: ForeignBundle, device: torch.device, precision: Precision) -> ForeignModel: ...
-def load_model(
-    stored: StoredBundle | ForeignBundle, device: torch.device, precision: Precision
-) -> Model | ForeignModel:
-    """The bundle's network on the device; loaded once for many cases."""
-    if isinstance(stored, ForeignBundle):
-        return load_foreign(stored, device, precision)
-    network = load_network(stored)
-    return Model(stored.bundle, eager(network, device, precision), eager(network, device, "fp32"), device, precision)
+from medseg.windows import Slab, collect, stream, window_count
 
 
 def segment(
@@ -69,6 +46,8 @@ def segment(
 ) -> Segmentation:
     """The mask of a volume on its own grid; with boxes, only they are segmented and the rest is background.
 
+    Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, its
+    regions are found in the image.
     name: how messages call the image.
     Raises: InputError and its kinds where the image does not suit the bundle.
     """
@@ -76,26 +55,41 @@ def segment(
         return segment_foreign(volume, model, boxes, name, on_window)
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
-    parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
-    for part, _ in parts:
-        require_field_of_view(part, bundle, name, boxed=bool(boxes))
-        require_contrast(name, part)
+    require_spacing(volume, bundle, name)
+    require_size(volume, bundle, name)
+    settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
+    seconds: dict[str, float] = {}
+    if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
+        located = locate(volume, bundle.localiser, model.template, name)
+        spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
+        parts = [upright(volume, located, region, spacing_mm) for region in located.boxes]
+        settings["located"] = located.to_plain()
+        seconds["localise"] = round(time.perf_counter() - started, 3)
+    else:
+        parts = [cropped(volume, box, name) for box in boxes] or [whole(volume)]
+        for part in parts:
+            require_field_of_view(part.seen, bundle, name, boxed=bool(boxes))
+    for part in parts:
+        require_contrast(name, part.seen)
+        require_enough_memory(part.seen, bundle, name)
     instances = bundle.labels.kind == "instances"
     dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
     voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)
     measures: list[Measure] = []
     notes = list(volume.notes)
     windows = 0
-    regions: list[str | None] = [str(box) for box in boxes] or [None]
-    for (part, start), region in zip(parts, regions, strict=True):
+    agreements: list[float] = []
+    for part in parts:
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
+        if model.voters:
+            agreements.append(_agreement(part, labels, model))
         notes += [note] if note else []
-        measures += measure(LabelMap(labels.astype(dtype), part.geometry, bundle.labels), part, region)
+        measures += part.measured(LabelMap(labels.astype(dtype), part.source.geometry, bundle.labels))
         labels = labels.astype(voxels.dtype)
         if instances:
             labels[labels > 0] += voxels.max()  # every box counts from 1
-        target = voxels[tuple(slice(s, s + n) for s, n in zip(start, labels.shape, strict=True))]
+        target = voxels[tuple(slice(s, s + n) for s, n in zip(part.start, labels.shape, strict=True))]
         np.copyto(target, labels, where=target == 0)
     if instances:
         voxels = renumber(voxels)
@@ -109,10 +103,11 @@ def segment(
         device=str(model.device),
         precision=model.precision,
         windows=windows,
-        seconds={"segment": round(time.perf_counter() - started, 3)},
+        seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
         measures=tuple(measures),
         notes=tuple(notes),
-        settings={"roi": [str(box) for box in boxes]},
+        settings=settings,
+        quality=quality_of(agreements, bundle),
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
@@ -121,17 +116,27 @@ def expected_windows(volume: Volume, bundle: Bundle | ForeignBundle) -> int:
     """About how many windows the whole image takes, 0 if that is not known; for progress bars."""
     if isinstance(bundle, ForeignBundle):
         return 0
-    if volume.geometry.spatial_dims != bundle.network.spatial_dims:
+    if volume.geometry.spatial_dims < bundle.network.spatial_dims:
         return 1  # `segment` will refuse it
+    if volume.geometry.spatial_dims > bundle.network.spatial_dims:
+        slicing = slicing_of(volume, bundle)
+        shown = [volume.geometry.shape_ijk[axis] for axis in (slicing.across, slicing.down)]
+        return volume.geometry.shape_ijk[slicing.axis] * window_count(shown, bundle.window)
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
-    shape = [max(round(e / s), 1) for e, s in zip(volume.geometry.extent_mm, spacing, strict=True)]
-    return window_count(shape, bundle.window)
+    if is_to_be_localised(volume, bundle) and bundle.localiser:
+        extents: list[tuple[float, ...]] = [region.box.size_mm for region in bundle.localiser.regions]
+    else:
+        extents = [volume.geometry.extent_mm]
+    shapes = [[max(round(e / s), 1) for e, s in zip(extent, spacing, strict=True)] for extent in extents]
+    return sum(window_count(shape, bundle.window) for shape in shapes)
 
 
 def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
     """Raises: InputError for another number of axes, colour in a grey model or another modality."""
     dims = bundle.network.spatial_dims
-    if volume.geometry.spatial_dims != dims:
+    if volume.geometry.spatial_dims > dims:
+        require_sliceable(bundle, name)
+    elif volume.geometry.spatial_dims < dims:
         kinds = {2: "a picture", 3: "a volume"}
         raise InputError(
             f"{name}: is {kinds[volume.geometry.spatial_dims]} of {volume.geometry.shape_ijk} voxels, bundle "
@@ -141,7 +146,7 @@ def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
     if volume.modality is not None and volume.modality != bundle.modality:
         raise InputError(
             f"{name}: its modality is {volume.modality}, bundle {bundle.name} takes {bundle.modality}; "
-            "give another image or another bundle"
+            f"give another image or bundle, or --force {bundle.modality} if the file is wrong about it"
         )
 
 
@@ -149,8 +154,7 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
     """Raises: FieldOfViewError where the bundle declares a size of image and this one has another."""
     if bundle.field_of_view is None:
         return
-    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
-    extent = directions @ np.array(volume.geometry.extent_mm)  # of the box around the image, along R, A, S
+    extent = _extent_ras_mm(volume)
     low, high = np.array(bundle.field_of_view.smallest_mm), np.array(bundle.field_of_view.largest_mm)
     if (extent < low).any() or (extent > high).any():
         ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
@@ -162,26 +166,73 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
         )
 
 
-def _segment_part(part: Volume, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
-    """Label values (*S) on the part's grid, the number of windows and a note."""
+def is_to_be_localised(volume: Volume, bundle: Bundle) -> bool:
+    """Whether the image shows more than the network takes and the bundle knows where to look."""
+    if bundle.localiser is None or bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
+        return False
+    return bool((_extent_ras_mm(volume) > np.array(bundle.field_of_view.largest_mm)).any())
+
+
+def _extent_ras_mm(volume: Volume) -> Float64Array:
+    """Edge lengths, along R, A and S, of the box around the image."""
+    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
+    return directions @ np.array(volume.geometry.extent_mm)
+
+
+def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+    """Label values (*S) on the part's source grid, the number of windows and a note."""
     bundle = model.bundle
-    (image,) = preprocess(part, bundle.preprocess)
+    if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
+        return _segment_slices(part, model, on_window)
+    (image,) = preprocess(part.seen, bundle.preprocess)
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
-    source = part.geometry.perpendicular()  # as `preprocess` had it
+    source = part.source.geometry.perpendicular()  # as `preprocess` had it
     tensor = image.as_tensor().to(model.device)
     try:
         slabs = _finite(stream(model.network, tensor, bundle.window, on_window))
-        return _decide(slabs, grid, source, bundle), count, ""
+        return part.kept(_decide(slabs, grid, source, bundle)), count, ""
     except _NotFinite:
         slabs = _finite(stream(model.exact, tensor, bundle.window))
         try:
             labels = _decide(slabs, grid, source, bundle)
         except _NotFinite:
             raise NotFiniteError(
-                f"{part.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
+                f"{part.seen.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
             ) from None
-        return labels, count, f"{model.precision} overflowed; computed again in fp32"
+        return part.kept(labels), count, f"{model.precision} overflowed; computed again in fp32"
+
+
+def _agreement(part: Part, labels: NDArray[Any], model: Model) -> float:
+    """How well the voters' masks agree with this one and with each other."""
+    others = [_segment_part(part, replace(model, network=voter), None)[0] for voter in model.voters]
+    if model.bundle.labels.kind == "instances":
+        return agreement([(answer > 0).astype(np.uint8) for answer in (labels, *others)], (1,))
+    return agreement([labels, *others], model.bundle.labels.values)
+
+
+def quality_of(agreements: Sequence[float], bundle: Bundle) -> Quality | None:
+    """The worst part's agreement and what it foretells; None where nothing was compared."""
+    if not agreements:
+        return None
+    worst = min(agreements)
+    if bundle.quality is None:
+        return Quality(round(worst, 4), None, None)
+    expected = bundle.quality.expected(worst)
+    return Quality(round(worst, 4), round(expected, 4), expected < bundle.quality.review_below)
+
+
+def _segment_slices(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+    """A volume through a 2-D network: as `_segment_part`, each slice a picture, normalised as in training."""
+    slicing = slicing_of(part.seen, model.bundle)
+    labels: NDArray[Any] = np.zeros(part.source.geometry.shape_ijk, np.uint16)
+    windows, notes = 0, dict[str, None]()
+    for k, picture in pictures(part.seen, slicing, model.bundle):
+        found, count, note = _segment_part(whole(picture), model, on_window)
+        put_back(found, labels, k, slicing)
+        windows += count
+        notes[note] = None
+    return labels, windows, "; ".join(filter(None, notes))
 
 
 def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:

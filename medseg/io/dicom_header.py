@@ -1,8 +1,7 @@
-"""The header of one DICOM image: what is needed to place it and read it, and no name."""
+"""The header of one DICOM image, classic or a frame of many: what is needed to place it and read it, and no name."""
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,13 @@ from typing import Any, BinaryIO
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_partial
-from pydicom.uid import (
-    RE_VALID_UID,
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import RE_VALID_UID, UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medseg.domain.errors import InputError, MedsegError
+from medseg.io.dicom_elements import Numbers, code, count, number, numbers, uid, values
+from medseg.io.dicom_files import File
+from medseg.io.dicom_inflate import open_dicom
+from medseg.io.dicom_pet import PET_KEYWORDS, Pet, read_pet
 from medseg.io.dicom_walk import (
     FLOAT_PIXEL_DATA,
     PIXEL_DATA,
@@ -30,40 +26,55 @@ from medseg.io.dicom_walk import (
     starts_with_an_element,
 )
 
-Numbers = tuple[float, ...]
-
-# What tells the phases, echoes and repetitions of one place apart.
+# What tells the phases, echoes and repetitions of one place apart, what is measured first, when it was made last.
 PHASE_KEYWORDS = (
-    *("AcquisitionNumber", "EchoTime", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime", "InversionTime"),
-    *("FlipAngle", "DiffusionBValue", "NominalPercentageOfCardiacPhase", "AcquisitionTime", "ImageType"),
+    *("EchoTime", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime", "InversionTime", "DiffusionBValue"),
+    *("DiffusionGradientOrientation", "FlipAngle", "NominalPercentageOfCardiacPhase", "ImageType"),
+    *("AcquisitionNumber", "AcquisitionTime"),
 )
 _KEYWORDS = (
-    *("SOPClassUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "Rows", "Columns", "NumberOfFrames"),
-    *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
+    *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "Modality"),
+    *("Rows", "Columns", "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *PHASE_KEYWORDS,
+    *PET_KEYWORDS,
 )
+_TAGS = [tag_for_keyword(keyword) for keyword in _KEYWORDS]
 
 
 @dataclass(frozen=True)
 class Header:
     """What is needed of a file to place and read its image; None where the file does not say it, or not readably.
 
+    name:            how messages call it.
+    stamp:           size and time of the file when it was read, so that a change shows.
+    series_number:   None where there is none.
     object_class:    the name of the SOP class, "MR Image Storage"; its number where it has no name.
+    frame:           which frame of the file, from 0; 0 in a classic file.
+    frames:          how many the file says it has.
+    has_groups:      the frames say one by one where they lie (functional groups).
     has_low_bits:    the values stand in the lowest bits of their words, as in all but very old files.
+    is_signed:       of the stored values.
     position_mm:     ImagePositionPatient, LPS.
     orientation:     ImageOrientationPatient, LPS: where columns rise, then where rows rise.
     spacing_mm:      PixelSpacing: between rows, between columns.
     slope:           NaN where the tag is there and holds no finite number; so the intercept.
-    phase:           the values of PHASE_KEYWORDS that are there.
+    padding:         the lowest and highest stored value of pixels that hold no image.
+    phase:           the values of PHASE_KEYWORDS, and those of the frame, that are there.
+    pet:             what turns activity into SUV; None where the file says nothing of it.
     holds_integers:  the pixels are PixelData, none of the floating-point kinds.
     pixel_bytes:     as declared; None where the length is open, as of compressed pixels.
     pixel_bytes_present: from the start of the pixels to the end of the file.
     """
 
     path: Path
+    name: str
+    stamp: tuple[int, int]
     series_uid: str
+    series_number: int | None
     object_class: str
     frame_of_reference: str
     transfer_syntax: str
@@ -71,98 +82,135 @@ class Header:
     image_type: tuple[str, ...]
     rows: int
     columns: int
+    frame: int
     frames: int
+    has_groups: bool
     samples: int
     bits: int
+    bits_stored: int
     has_low_bits: bool
+    is_signed: bool
     photometric: str
     position_mm: Numbers | None
     orientation: Numbers | None
     spacing_mm: Numbers | None
     slope: float | None
     intercept: float | None
+    rescale_type: str
     has_modality_table: bool
+    padding: tuple[int, int] | None
     phase: dict[str, str]
+    pet: Pet | None
     holds_integers: bool
     pixel_bytes: int | None
     pixel_bytes_present: int
     has_preamble: bool
 
 
-def read_header(path: Path) -> Header | None:
-    """The header of a DICOM image; None for any other file, also for other DICOM objects (reports, masks, plans).
+@dataclass(frozen=True)
+class NoImage:
+    """A file that is passed over. kind: the name of its DICOM class; empty where it is no DICOM."""
 
-    Raises: InputError for a DICOM file that is cut off, damaged, without pixels or deflated as a whole: skipped, it
-    would be a slice lost without a word.
+    kind: str = ""
+
+
+def read_headers(file: File) -> tuple[Header, ...] | NoImage:
+    """The header of a DICOM image, one for each frame; NoImage for other files and objects (reports, masks, plans).
+
+    Raises: InputError for a DICOM file that is cut off, damaged, without pixels or swells: skipped, it would be a slice
+    lost without a word.
     """
     try:
-        with path.open("rb") as file, quiet_pydicom():
-            return _read(path, file, path.stat().st_size)
+        with file.path.open("rb") as start, quiet_pydicom():
+            first = start.read(132)
+            if first[128:] != b"DICM" and not starts_with_an_element(first):
+                return NoImage()
+            with open_dicom(file.path, file.name) as (stream, size):
+                return _read(file, stream, size)
     except MedsegError:
         raise
     except MemoryError as error:
-        raise InputError(f"{path}: its header asks for more memory than there is; export it again") from error
+        raise InputError(f"{file.name}: its header asks for more memory than there is; export it again") from error
     except Exception as error:  # whatever a damaged stream makes a parser raise, RecursionError and bare OSError too
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise InputError(f"{path}: damaged: its header cannot be read ({reason}); copy or export it again") from error
+        raise InputError(
+            f"{file.name}: damaged: its header cannot be read ({reason}); copy or export it again"
+        ) from error
 
 
-def _read(path: Path, file: BinaryIO, size: int) -> Header | None:
-    start = file.read(132)
-    has_preamble = start[128:] == b"DICM"
-    if not has_preamble and not starts_with_an_element(start):
-        return None
-    file.seek(132 if has_preamble else 0)
-    sop_class, transfer_syntax = file_meta(path, file, size)
+def _read(file: File, stream: BinaryIO, size: int) -> tuple[Header, ...] | NoImage:
+    has_preamble = stream.read(132)[128:] == b"DICM"
+    stream.seek(132 if has_preamble else 0)
+    sop_class, transfer_syntax = file_meta(file.name, stream, size)
     if is_no_image(sop_class):
-        return None
+        return NoImage(_class_name(sop_class))
     if transfer_syntax and not re.fullmatch(RE_VALID_UID, transfer_syntax):
-        raise InputError(f"{path}: damaged: its transfer syntax is no UID; copy or export it again")
-    if transfer_syntax == DeflatedExplicitVRLittleEndian:
-        raise InputError(f"{path}: is deflated as a whole file, which is not read yet; export it uncompressed")
-    file.seek(0)
-    watch = Watch(path, file, size, stop=lambda tag: tag in (PIXEL_DATA, *FLOAT_PIXEL_DATA))
-    tags = [tag_for_keyword(keyword) for keyword in _KEYWORDS]
-    dataset = read_partial(file, stop_when=watch, force=True, specific_tags=tags)
-    sop_class = _uid(dataset, "SOPClassUID") or sop_class
+        raise InputError(f"{file.name}: damaged: its transfer syntax is no UID; copy or export it again")
+    stream.seek(0)
+    watch = Watch(file.name, stream, size, stop=lambda tag: tag in (PIXEL_DATA, *FLOAT_PIXEL_DATA))
+    dataset = read_partial(stream, stop_when=watch, force=True, specific_tags=_TAGS)
+    sop_class = uid(dataset, "SOPClassUID") or sop_class
     has_image = "Rows" in dataset or watch.stopped_at != 0
     if not sop_class and not has_image:
         if not has_preamble:
-            return None  # began like DICOM by chance
-        raise InputError(f"{path}: cut off or damaged: {size} bytes without image or object class; copy it again")
+            return NoImage()  # began like DICOM by chance
+        raise InputError(f"{file.name}: cut off or damaged: {size} bytes without image or object class; copy it again")
     object_class = UID(sop_class).name
     if is_no_image(sop_class) or not (has_image or "Image Storage" in object_class):
-        return None  # the second: a maker's private object
+        return NoImage(_class_name(sop_class))  # the second: a maker's private object
     if not watch.stopped_at:
-        raise InputError(f"{path}: is an image without PixelData, it may be cut off; copy it again")
+        raise InputError(f"{file.name}: is an image without PixelData, it may be cut off; copy it again")
     if not transfer_syntax:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         transfer_syntax = str(ImplicitVRLittleEndian if implicit else explicit)
-    bits = _count(dataset, "BitsAllocated", 0)
-    stored = _count(dataset, "BitsStored", bits)
+    header = _header(file, dataset, watch, transfer_syntax, object_class, has_preamble)
+    if header.has_groups:
+        from medseg.io.dicom_frames import frame_headers
+
+        return frame_headers(header, dataset)
+    return (header,)
+
+
+def _header(
+    file: File, dataset: Any, watch: Watch, transfer_syntax: str, object_class: str, has_preamble: bool
+) -> Header:
+    bits = count(dataset, "BitsAllocated", 0)
+    stored = count(dataset, "BitsStored", bits)
+    modality = code(dataset, "Modality")
+    there = file.path.stat()
     return Header(
-        path=path,
-        series_uid=_uid(dataset, "SeriesInstanceUID"),
+        path=file.path,
+        name=file.name,
+        stamp=(there.st_size, there.st_mtime_ns),
+        series_uid=uid(dataset, "SeriesInstanceUID"),
+        series_number=count(dataset, "SeriesNumber", -1) if numbers(dataset, "SeriesNumber", 1) else None,
         object_class=object_class,
-        frame_of_reference=_uid(dataset, "FrameOfReferenceUID"),
+        frame_of_reference=uid(dataset, "FrameOfReferenceUID"),
         transfer_syntax=transfer_syntax,
-        modality=_code(dataset, "Modality"),
-        image_type=tuple(str(part).upper() for part in _values(dataset, "ImageType") or ()),
-        rows=_count(dataset, "Rows", 0),
-        columns=_count(dataset, "Columns", 0),
-        frames=_count(dataset, "NumberOfFrames", 1),
-        samples=_count(dataset, "SamplesPerPixel", 1),
+        modality=modality,
+        image_type=tuple(str(part).upper() for part in values(dataset, "ImageType") or ()),
+        rows=count(dataset, "Rows", 0),
+        columns=count(dataset, "Columns", 0),
+        frame=0,
+        frames=count(dataset, "NumberOfFrames", 1),
+        has_groups="PerFrameFunctionalGroupsSequence" in dataset,
+        samples=count(dataset, "SamplesPerPixel", 1),
         bits=bits,
-        has_low_bits=_count(dataset, "HighBit", stored - 1) == stored - 1,
-        photometric=_code(dataset, "PhotometricInterpretation"),
-        position_mm=_numbers(dataset, "ImagePositionPatient", 3),
-        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-        spacing_mm=_numbers(dataset, "PixelSpacing", 2),
-        slope=_number(dataset, "RescaleSlope"),
-        intercept=_number(dataset, "RescaleIntercept"),
+        bits_stored=stored,
+        has_low_bits=count(dataset, "HighBit", stored - 1) == stored - 1,
+        is_signed=count(dataset, "PixelRepresentation", 0) == 1,
+        photometric=code(dataset, "PhotometricInterpretation"),
+        position_mm=numbers(dataset, "ImagePositionPatient", 3),
+        orientation=numbers(dataset, "ImageOrientationPatient", 6),
+        spacing_mm=numbers(dataset, "PixelSpacing", 2),
+        slope=number(dataset, "RescaleSlope"),
+        intercept=number(dataset, "RescaleIntercept"),
+        rescale_type=code(dataset, "RescaleType"),
         has_modality_table="ModalityLUTSequence" in dataset,
-        phase={word: repr(_values(dataset, word)) for word in PHASE_KEYWORDS if word in dataset},
+        padding=_padding(dataset),
+        phase={word: repr(values(dataset, word)) for word in PHASE_KEYWORDS if word in dataset},
+        pet=read_pet(dataset) if modality == "PT" or "Units" in dataset else None,
         holds_integers=watch.stopped_at == PIXEL_DATA,
         pixel_bytes=watch.length,
         pixel_bytes_present=watch.present,
@@ -170,43 +218,16 @@ def _read(path: Path, file: BinaryIO, size: int) -> Header | None:
     )
 
 
-def _values(dataset: Any, keyword: str) -> list[Any] | None:
-    """The values of an element, one or many; None where there is none or they cannot be understood."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # pydicom converts on access, and a damaged value raises as the conversion happens to
+def _padding(dataset: Any) -> tuple[int, int] | None:
+    """PixelPaddingValue, up to PixelPaddingRangeLimit where there is one (PS3.3 C.7.5.1.1.2)."""
+    value = numbers(dataset, "PixelPaddingValue", 1)
+    if value is None:
         return None
-    if value is None or value == "":
-        return None
-    return list(value) if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
+    limit = numbers(dataset, "PixelPaddingRangeLimit", 1) or value
+    low, high = sorted((int(value[0]), int(limit[0])))
+    return low, high
 
 
-def _numbers(dataset: Any, keyword: str, count: int) -> Numbers | None:
-    try:
-        numbers = tuple(float(value) for value in _values(dataset, keyword) or ())
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
-
-
-def _number(dataset: Any, keyword: str) -> float | None:
-    if keyword not in dataset or dataset.get_item(keyword).value in (None, b"", ""):
-        return None
-    numbers = _numbers(dataset, keyword, 1)
-    return numbers[0] if numbers else math.nan
-
-
-def _count(dataset: Any, keyword: str, default: int) -> int:
-    numbers = _numbers(dataset, keyword, 1)
-    return int(numbers[0]) if numbers else default
-
-
-def _code(dataset: Any, keyword: str) -> str:
-    """A code string, so that it may stand in a message; empty where it is missing or free text."""
-    text = str((_values(dataset, keyword) or [""])[0]).strip()
-    return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else ""
-
-
-def _uid(dataset: Any, keyword: str) -> str:
-    text = str((_values(dataset, keyword) or [""])[0]).strip()
-    return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
+def _class_name(sop_class: str) -> str:
+    name = str(UID(sop_class).name)
+    return "object of another kind" if name == sop_class else name

@@ -1,110 +1,121 @@
-"""The pixels of single-frame DICOM files, decoded and rescaled."""
+"""The stored pixels of DICOM images, decoded and as they are, before any rescaling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
-from pydicom.encaps import generate_fragments
+from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, RLELossless
 
-from medseg.domain.errors import InputError, MedsegError, ResourceError, ValueRangeError
+from medseg.domain.errors import InputError, MedsegError
+from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
+from medseg.io.dicom_inflate import open_dicom
 from medseg.io.dicom_walk import quiet_pydicom
 
 _KEYWORDS = [
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
-_INT16 = np.iinfo(np.int16)
 
 
-def read_voxels(headers: Sequence[Header]) -> NDArray[np.int16] | NDArray[np.float32]:
-    """The values of all slices, (columns, rows, slices), each rescaled by its own slope and intercept.
-
-    int16 where every slope is 1, every intercept whole and all values fit, else float32. No window, no display table.
-    Raises: InputError for pixels that are missing, cut off or cannot be decoded; ResourceError for lack of memory.
-    """
-    scales = [(1.0 if h.slope is None else h.slope, h.intercept or 0.0) for h in headers]
-    first = headers[0]
-    try:
-        stored = [read_stored(header) for header in headers]
-        whole = all(slope == 1 and intercept.is_integer() for slope, intercept in scales)
-        if whole and all(_fits(pixels, int(b)) for pixels, (_, b) in zip(stored, scales, strict=True)):
-            stack = np.empty((len(stored), first.rows, first.columns), np.int16)
-            for k, (_, intercept) in enumerate(scales):
-                stack[k] = stored[k].astype(np.int64) + int(intercept) if intercept else stored[k]
-            return stack.T
-        stack = np.empty((len(stored), first.rows, first.columns), np.float32)
-        for k, (slope, intercept) in enumerate(scales):
-            stack[k] = _rescaled(headers[k], stored[k], slope, intercept)
-        return stack.T
-    except MemoryError as error:
-        raise ResourceError(
-            f"{first.path.parent}: not enough memory for {len(headers)} slices of {first.columns} x {first.rows} pixels"
-        ) from error
-
-
-def read_stored(header: Header) -> NDArray[Any]:
-    """The stored integers of one file, (rows, columns), as they are before any rescaling.
+def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
+    """The stored integers of each image, (rows, columns) each; a file of many frames is read once.
 
     Raises: InputError naming the byte counts, or the transfer syntax that cannot be decoded.
     """
-    path, syntax = header.path, UID(header.transfer_syntax)
-    try:
-        with quiet_pydicom():
-            decoder = get_decoder(syntax)
-            if not decoder.is_available:
-                need = "; ".join(line.split(" - ")[-1] for line in decoder.missing_dependencies)
-                raise InputError(f"{path}: no codec for {syntax.name} is installed; install one ({need})")
-            dataset = dcmread(path, force=True, specific_tags=_KEYWORDS)
-            if "PixelData" not in dataset:  # pydicom drops an open-ended element that has no end
-                raise InputError(f"{path}: cut off: its compressed pixels have no end; copy it again")
-            if syntax.is_encapsulated:
-                _require_whole_stream(header, dataset.PixelData)
-            pixels: NDArray[Any] = decoder.as_array(dataset, raw=True, index=0)[0]
-    except (MedsegError, MemoryError):
-        raise
-    except NotImplementedError as error:
-        raise InputError(f"{path}: pixels in {_name(syntax)} are not read; export the series uncompressed") from error
-    except Exception as error:  # each codec raises its own kinds, down to AttributeError
-        raise InputError(
-            f"{path}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
-            "codec reads; export the series uncompressed"
-        ) from error
-    if pixels.shape != (header.rows, header.columns):
-        raise InputError(
-            f"{path}: decodes to {pixels.shape} pixels instead of {(header.rows, header.columns)}; export it again"
-        )
+    by_file: dict[Any, list[int]] = {}
+    for n, header in enumerate(headers):
+        by_file.setdefault(header.path, []).append(n)
+    pixels: list[Any] = [None] * len(headers)
+    for which in by_file.values():
+        for n, image in zip(which, _read_file([headers[n] for n in which]), strict=True):
+            pixels[n] = image
     return pixels
 
 
-def _require_whole_stream(header: Header, pixel_data: bytes) -> None:
-    """JPEG streams of all kinds end with a marker (FFD9); some codecs fill up a cut one without a word."""
-    last = bytes(list(generate_fragments(pixel_data))[-1])
-    if header.transfer_syntax != RLELossless and b"\xff\xd9" not in last[-32:]:  # some writers pad after it
+def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
+    """Some frames of one file."""
+    first = headers[0]
+    name, syntax = first.name, UID(first.transfer_syntax)
+    try:
+        there = first.path.stat()
+        if (there.st_size, there.st_mtime_ns) != first.stamp:
+            raise InputError(f"{name}: changed while it was read; run again when the copying is done")
+        with quiet_pydicom():
+            decoder = get_decoder(syntax)
+            if not decoder.is_available:
+                raise InputError(f"{name}: no codec for {syntax.name} is installed; {_install(syntax, decoder)}")
+            with open_dicom(first.path, name) as (stream, _):
+                dataset = dcmread(stream, force=True, specific_tags=_KEYWORDS)
+            if "PixelData" not in dataset:  # pydicom drops an open-ended element that has no end
+                raise InputError(f"{name}: cut off: its compressed pixels have no end; copy it again")
+            if syntax.is_encapsulated:
+                _require_whole_streams(first, dataset.PixelData)
+            frames = [header.frame for header in headers]
+            with _quiet_codecs() if syntax.is_encapsulated else nullcontext():
+                pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
+    except (MedsegError, MemoryError):
+        raise
+    except NotImplementedError as error:
+        raise InputError(f"{name}: pixels in {_name(syntax)} are not read; export the series uncompressed") from error
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror}); scan the folder again") from error
+    except Exception as error:  # each codec raises its own kinds, down to AttributeError
         raise InputError(
-            f"{header.path}: its {_name(UID(header.transfer_syntax))} stream of {len(pixel_data)} bytes is cut off "
+            f"{name}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
+            "codec reads; export the series uncompressed"
+        ) from error
+    for image in pixels:
+        if image.shape != (first.rows, first.columns):
+            raise InputError(
+                f"{name}: decodes to {image.shape} pixels instead of {(first.rows, first.columns)}; export it again"
+            )
+    return pixels
+
+
+def _require_whole_streams(header: Header, pixel_data: bytes) -> None:
+    """JPEG streams of all kinds end with a marker (FFD9); some codecs fill up a cut one without a word."""
+    if header.transfer_syntax == RLELossless:
+        return
+    if header.frames == 1:
+        ends = [bytes(list(generate_fragments(pixel_data))[-1])]
+    else:
+        ends = list(generate_frames(pixel_data, number_of_frames=header.frames))
+    if not all(b"\xff\xd9" in end[-32:] for end in ends):  # some writers pad after it
+        raise InputError(
+            f"{header.name}: its {_name(UID(header.transfer_syntax))} stream of {len(pixel_data)} bytes is cut off "
             "(it has no end marker); copy it again"
         )
+
+
+@contextmanager
+def _quiet_codecs() -> Iterator[None]:
+    """Codecs in C print about broken streams, past Python; a refusal is one line, and it is ours."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _install(syntax: UID, decoder: Any) -> str:
+    need = "; ".join(line.split(" - ")[-1] for line in decoder.missing_dependencies)
+    return cure(syntax) or f"install one ({need})"
 
 
 def _name(syntax: UID) -> str:
     """The standard's name of a transfer syntax, else its number."""
     return str(syntax.name) if syntax.name != str(syntax) else f"the unknown transfer syntax {syntax}"
-
-
-def _fits(pixels: NDArray[Any], intercept: int) -> bool:
-    return int(pixels.min()) + intercept >= _INT16.min and int(pixels.max()) + intercept <= _INT16.max
-
-
-def _rescaled(header: Header, pixels: NDArray[Any], slope: float, intercept: float) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        values = (pixels * np.float64(slope) + intercept).astype(np.float32)
-    if not np.isfinite(values).all():
-        raise ValueRangeError(f"{header.path}: rescaling by {slope:g} and {intercept:g} overflows; export it again")
-    return values

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
 from medseg.domain.errors import GridError, SeriesError, SpacingError
 from medseg.domain.geometry import Float64Array
-from medseg.io.dicom_header import PHASE_KEYWORDS, Header
-from medseg.io.dicom_pixels import read_stored
+from medseg.io.dicom_header import Header
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SAME_MM = 1e-3
 
-_SAME_MM = 1e-3
-_TILT_DEGREES = 0.1
+_TILT_DEGREES, _TILT_MM = 0.1, 0.05  # less is rounding of the positions
+_MOST_TILT_DEGREES = 45.0
+_MOST_FILLED = 10  # even slices for each one that is there
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the slices lie, or shall lie.
+
+    affine_ras:   voxel (column, row, slice) to RAS mm; its third axis leans where the gantry was tilted.
+    places:       None for even slices; else, for each slice of the even grid, its place among the given ones (n,).
+    tilt_degrees: between the third axis and the normal of the slices; 0 where it is within rounding.
+    note:         what was done to uneven slices.
+    """
+
+    affine_ras: Float64Array
+    places: Float64Array | None
+    tilt_degrees: float
+    note: str = ""
 
 
 def in_order(headers: Sequence[Header]) -> list[Header]:
@@ -30,26 +45,38 @@ def in_order(headers: Sequence[Header]) -> list[Header]:
     return [headers[n] for n in np.argsort(distances, kind="stable")]
 
 
-def stack_affine(headers: Sequence[Header]) -> Float64Array:
-    """Voxel (column, row, slice) to RAS mm, for at least two slices of one orientation, in order.
+def repeated(headers: Sequence[Header]) -> list[int]:
+    """The slices, of those in order, that lie where the one before lies."""
+    return np.flatnonzero(np.diff(_local(headers)[:, 2]) < SAME_MM).tolist()
 
-    The slice axis is the mean step from position to position. Cosines within rounding of perpendicular unit vectors
-    are made so.
-    Raises: SeriesError for several images at one position, GridError for a stack that leans (gantry tilt) or whose
-    slices are shifted, SpacingError for a missing slice or uneven steps.
+
+def find_grid(name: str, headers: Sequence[Header], regrid: bool) -> Grid:
+    """The grid of at least two slices of one orientation, in order, no two at one place.
+
+    The slice axis is the mean step from position to position. Cosines are taken as they are stated: what is rounded
+    to five decimals, made perpendicular, would move the far corner of a slice by 0.01 mm. With regrid, uneven slices
+    get an even grid of their usual step, from the first on.
+    Raises: SpacingError for a missing slice or uneven steps unless regrid; GridError for slices shifted sideways.
     """
-    first, axes = headers[0], _axes(headers[0])
+    first, axes, local = headers[0], _axes(headers[0]), _local(headers)
     assert first.spacing_mm is not None
-    local = (_positions(headers) - _positions(headers)[0]) @ axes  # along columns, along rows, along the normal
-    _check_repeated(headers, local[:, 2])
-    _check_tilt(headers, local)
-    _check_steps(headers, local)
+    tilt = _tilt(name, local)
+    even, note = local[-1] / (len(headers) - 1), ""
+    places = None
+    try:
+        _check_steps(name, headers, local)
+    except SpacingError:
+        if not regrid:
+            raise
+        even, places, note = _regridded(name, headers, local)
+    _check_sideways(name, local)
     affine = np.eye(4)
-    affine[:3, 0] = axes[:, 0] * first.spacing_mm[1]
-    affine[:3, 1] = axes[:, 1] * first.spacing_mm[0]
-    affine[:3, 2] = axes @ local[-1] / (len(headers) - 1)
+    row, column = np.array(first.orientation, dtype=np.float64).reshape(2, 3)
+    affine[:3, 0] = row * first.spacing_mm[1]
+    affine[:3, 1] = column * first.spacing_mm[0]
+    affine[:3, 2] = axes @ even
     affine[:3, 3] = _positions(headers)[0]
-    return LPS_TO_RAS @ affine
+    return Grid(LPS_TO_RAS @ affine, places, tilt, note)
 
 
 def _positions(headers: Sequence[Header]) -> Float64Array:
@@ -65,74 +92,86 @@ def _axes(header: Header) -> Float64Array:
     return np.stack([row, column, np.cross(row, column)], axis=1)
 
 
-def _folder(headers: Sequence[Header]) -> Path:
-    return Path(os.path.commonpath([header.path.parent for header in headers]))
+def _local(headers: Sequence[Header]) -> Float64Array:
+    """Positions from the first slice: mm along columns, along rows, along the normal, (n, 3)."""
+    positions = _positions(headers)
+    local: Float64Array = (positions - positions[0]) @ _axes(headers[0])
+    return local
 
 
-def _check_repeated(headers: Sequence[Header], along_mm: Float64Array) -> None:
-    """Several images at one position: phases where there are as many everywhere and a tag tells them apart."""
-    same = np.diff(along_mm) < _SAME_MM
-    if not same.any():
-        return
-    place = np.concatenate([[0], np.cumsum(~same)])
-    counts = set(Counter(place.tolist()).values())
-    differing = [
-        f"{keyword} ({n} values)"
-        for keyword in PHASE_KEYWORDS
-        if (n := len({header.phase.get(keyword) for header in headers[: int((place == 0).sum())]})) > 1
-    ]
-    if len(counts) == 1 and differing:
-        raise SeriesError(
-            f"{_folder(headers)}: {counts.pop()} images at each of {place[-1] + 1} positions, several phases or echoes "
-            f"in one series; they differ in {', '.join(differing)}; export one of them to a folder of its own"
-        )
-    n = int(np.flatnonzero(same)[0])
-    one, other = headers[n], headers[n + 1]
-    identical = np.array_equal(read_stored(one), read_stored(other))
-    raise SeriesError(
-        f"{one.path}: duplicate position, the same as of {other.path.name} ({int(same.sum())} such among "
-        f"{len(headers)} files); their pixels are {'identical' if identical else 'different'}; "
-        f"{'remove one of the two' if identical else 'find out which belongs to the series and remove the other'}"
-    )
-
-
-def _check_tilt(headers: Sequence[Header], local_mm: Float64Array) -> None:
+def _tilt(name: str, local_mm: Float64Array) -> float:
     aside, along = float(np.linalg.norm(local_mm[-1, :2])), float(local_mm[-1, 2])
     degrees = float(np.degrees(np.arctan2(aside, along)))
-    if degrees > _TILT_DEGREES and aside > 0.05:  # less is rounding of the positions
+    if degrees > _MOST_TILT_DEGREES:
         raise GridError(
-            f"{_folder(headers)}: gantry tilt: the stack leans {degrees:.2f} degrees from the normal of its slices "
-            f"({aside:.4g} mm over {len(headers)} slices), which is not read yet; resample it to an upright grid"
+            f"{name}: its slices are shifted sideways: the stack leans {degrees:.1f} degrees from their normal, up to "
+            f"{_MOST_TILT_DEGREES:g} is taken for a tilted gantry; check the positions"
         )
+    return degrees if degrees > _TILT_DEGREES and aside > _TILT_MM else 0.0
 
 
-def _check_steps(headers: Sequence[Header], local_mm: Float64Array) -> None:
-    gaps = np.diff(local_mm[:, 2])
+def _usual(gaps: Float64Array) -> tuple[float, float]:
+    """The usual step, and by how much another may differ from it, in mm."""
     step = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # the lower median: one gap of two may be the one that is wrong
-    tolerance = min(max(0.02 * step, 0.05), step / 4)  # the quarter: 0.05 mm would hide a missing slice of 0.05 mm
+    return step, min(max(0.02 * step, 0.05), step / 4)  # the quarter: 0.05 mm would hide a missing slice of 0.05 mm
+
+
+def _check_steps(name: str, headers: Sequence[Header], local_mm: Float64Array) -> None:
+    gaps = np.diff(local_mm[:, 2])
+    step, tolerance = _usual(gaps)
     wrong = np.flatnonzero(np.abs(gaps - step) > tolerance)
     steps = np.round(gaps / step)
     if len(wrong) and (steps[wrong] >= 2).all() and (np.abs(gaps - steps * step) <= tolerance * steps).all():
-        one, other = headers[wrong[0]], headers[wrong[0] + 1]
-        missing = int((steps - 1).sum())
+        n, missing = int(wrong[0]), int((steps - 1).sum())
         raise SpacingError(
-            f"{one.path}: {missing} missing slice{'s' * (missing > 1)} in the series, the first after this file: the "
-            f"next, {other.path.name}, is {gaps[wrong[0]]:.4g} mm away, expected {step:.4g} mm; copy what is missing",
+            f"{name}: {missing} missing slice{'s' * (missing > 1)} in the series, the first between "
+            f"{_two(headers, local_mm, n)}, {gaps[n]:.4g} mm apart, expected {step:.4g} mm; copy what is missing, or "
+            "give --regrid to fill in between",
             gaps_mm=gaps.tolist(),
         )
-    off = local_mm - np.arange(len(headers))[:, None] * local_mm[-1] / (len(headers) - 1)
-    drift = float(np.abs(off[:, 2]).max())
+    off = local_mm[:, 2] - np.linspace(0, local_mm[-1, 2], len(headers))
+    drift = float(np.abs(off).max())
     if len(wrong) or drift > tolerance:
-        n = int(wrong[0]) if len(wrong) else int(np.abs(off[:-1, 2]).argmax())
+        n = int(wrong[0]) if len(wrong) else int(np.abs(off[:-1]).argmax())
         raise SpacingError(
-            f"{headers[n].path}: uneven slice spacing here, before {headers[n + 1].path.name}: steps of "
-            f"{gaps.min():.4g} to {gaps.max():.4g} mm, usually {step:.4g}, up to {drift:.4g} mm off an even grid "
-            f"({tolerance:.3g} mm allowed); export the series with even spacing or resample it",
+            f"{name}: uneven slice spacing, first between {_two(headers, local_mm, n)}: steps of {gaps.min():.4g} to "
+            f"{gaps.max():.4g} mm, usually {step:.4g}, up to {drift:.4g} mm off an even grid ({tolerance:.3g} mm "
+            "allowed); export the series with even spacing, or give --regrid to resample it",
             gaps_mm=gaps.tolist(),
         )
-    shift = float(np.linalg.norm(off[:, :2], axis=1).max())
+
+
+def _two(headers: Sequence[Header], local_mm: Float64Array, n: int) -> str:
+    """Two neighbours by place in the stack, position along it and file."""
+    names = [header.name.split(": ")[-1] for header in headers[n : n + 2]]
+    return f"slices {n + 1} and {n + 2} of {len(headers)} ({names[0]} and {names[1]})"
+
+
+def _check_sideways(name: str, local_mm: Float64Array) -> None:
+    """Slices lie on one straight line, in steps along the normal as long as they are."""
+    line = local_mm[:, 2:] * local_mm[-1, :2] / local_mm[-1, 2]
+    shift = float(np.linalg.norm(local_mm[:, :2] - line, axis=1).max())
+    _, tolerance = _usual(np.diff(local_mm[:, 2]))
     if shift > tolerance:
         raise GridError(
-            f"{_folder(headers)}: its slices are shifted sideways by up to {shift:.4g} mm against each other, "
-            f"{tolerance:.3g} mm allowed; export the series again or resample it"
+            f"{name}: its slices are shifted sideways by up to {shift:.4g} mm against each other, {tolerance:.3g} mm "
+            "allowed; export the series again"
         )
+
+
+def _regridded(name: str, headers: Sequence[Header], local_mm: Float64Array) -> tuple[Float64Array, Float64Array, str]:
+    """The even step as a vector, the place of each even slice among the given ones, and a note."""
+    along = local_mm[:, 2]
+    step, _ = _usual(np.diff(along))
+    count = int(np.floor(along[-1] / step + 1e-6)) + 1
+    if count > _MOST_FILLED * len(headers):
+        raise SeriesError(
+            f"{name}: {len(headers)} slices would become {count} of {step:.4g} mm, with gaps of up to "
+            f"{np.diff(along).max():.4g} mm; export the parts of the series apart"
+        )
+    places = np.interp(np.arange(count) * step, along, np.arange(len(headers)))
+    note = (
+        f"{len(headers)} slices in steps of {np.diff(along).min():.4g} to {np.diff(along).max():.4g} mm were resampled "
+        f"linearly to {count} slices {step:.4g} mm apart (--regrid)"
+    )
+    return local_mm[-1] * (step / along[-1]), places, note

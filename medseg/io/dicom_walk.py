@@ -7,7 +7,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.filereader import data_element_generator
@@ -48,8 +47,8 @@ class Watch:
     Raises: InputError where a value would end after the file does.
     """
 
-    def __init__(self, path: Path, file: BinaryIO, size: int, stop: Callable[[int], bool]):
-        self.path, self.file, self.size, self.stop = path, file, size, stop
+    def __init__(self, name: str, file: BinaryIO, size: int, stop: Callable[[int], bool]):
+        self.name, self.file, self.size, self.stop = name, file, size, stop
         self.stopped_at = self.present = 0
         self.length: int | None = None
 
@@ -63,7 +62,7 @@ class Watch:
         if length not in (_UNDEFINED, 0) and length > present:
             place = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
             raise InputError(
-                f"{self.path}: cut off: element {place} declares {length} bytes and the file has {present} left; "
+                f"{self.name}: cut off: element {place} declares {length} bytes and the file has {present} left; "
                 "copy it again"
             )
         return False
@@ -84,9 +83,12 @@ def starts_with_an_element(start: bytes) -> bool:
     return False
 
 
-def file_meta(path: Path, file: BinaryIO, size: int) -> tuple[str, str]:
-    """Object class and transfer syntax of group 2, read alone: what follows may be deflated, 1 to 1000."""
-    watch = Watch(path, file, size, stop=lambda tag: tag >> 16 != 2)
+def file_meta(name: str, file: BinaryIO, size: int) -> tuple[str, str]:
+    """Object class and transfer syntax of group 2, read alone: what follows may be deflated, 1 to 1000.
+
+    file: at the first byte of group 2; afterwards behind its last.
+    """
+    watch = Watch(name, file, size, stop=lambda tag: tag >> 16 != 2)
     values = {element.tag: element.value for element in data_element_generator(file, False, True, stop_when=watch)}
     found = [values.get(tag) or b"" for tag in (0x00020002, 0x00020010)]
     sop_class, transfer_syntax = (value.rstrip(b"\0 ").decode("ascii", "replace") for value in found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.series import Series
 from medseg.domain.volume import Volume
 from medseg.io.dicom_stack import LPS_TO_RAS
+from medseg.io.dicom_uid import derived_uid
 from medseg.io.files import whole_file
 
 _CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage}
@@ -49,7 +49,7 @@ def write_series(volume: Volume, folder: Path, *, modality: str = "MR", seed: st
     for k, pixels in enumerate(slices):
         dataset = Dataset(common)
         position = affine_lps[:3, 3] + k * spacing_mm[2] * axes[:, 2]
-        dataset.SOPInstanceUID = _uid(seed, f"slice {k}")
+        dataset.SOPInstanceUID = derived_uid(seed, f"slice {k}")
         dataset.InstanceNumber = k + 1
         dataset.ImagePositionPatient = _decimals(position)
         dataset.PixelData = np.ascontiguousarray(pixels, dtype="<i2").tobytes()
@@ -100,9 +100,9 @@ def _common(modality: str, seed: str, axes: Float64Array, spacing_mm: Float64Arr
     dataset.SOPClassUID = _CLASSES[modality]
     dataset.Modality = modality
     dataset.PatientName, dataset.PatientID = "GENERATED^DEMO", "GENERATED"
-    dataset.StudyInstanceUID = _uid(seed, "study")
-    dataset.SeriesInstanceUID = _uid(seed, "series")
-    dataset.FrameOfReferenceUID = _uid(seed, "frame of reference")
+    dataset.StudyInstanceUID = derived_uid(seed, "study")
+    dataset.SeriesInstanceUID = derived_uid(seed, "series")
+    dataset.FrameOfReferenceUID = derived_uid(seed, "frame of reference")
     dataset.StudyID, dataset.SeriesNumber, dataset.AcquisitionNumber = "1", 1, 1
     dataset.PatientPosition = "HFS"
     empty = "PatientBirthDate PatientSex StudyDate StudyTime AccessionNumber ReferringPhysicianName Manufacturer"
@@ -126,8 +126,3 @@ def _common(modality: str, seed: str, axes: Float64Array, spacing_mm: Float64Arr
 def _decimals(values: Float64Array) -> list[Any]:
     """As many digits as the 16 characters of a decimal string take."""
     return [format_number_as_ds(float(value)) for value in values]
-
-
-def _uid(seed: str, name: str) -> str:
-    """PS3.5 B.2: a UUID under 2.25; version 5, so the same seed and name give the same one."""
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{seed}/{name}').int}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_label_map, is_nifti, read_nifti, read_nifti_mask
+from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
+from medseg.io.nifti_file import is_nifti
+from medseg.io.nrrd_header import is_nrrd
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
+_DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
+NRRD_ENDINGS = (".nrrd", ".nhdr")
 
 
 def case_name(path: Path) -> str:
@@ -24,17 +29,35 @@ def case_name(path: Path) -> str:
     'knee 3'
     """
     name = path.name
-    for ending in (".nii.gz", ".nii", ".ome.tif", ".ome.tiff", *PICTURE_ENDINGS):
+    for ending in (*_DOUBLE_ENDINGS, ".nii", ".zip", ".dcm", *NRRD_ENDINGS, *PICTURE_ENDINGS):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return name or path.resolve().name
 
 
-def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
-    """A NIfTI file, a PNG or TIFF picture, or a folder with one DICOM series, as a volume named after it.
+def may_be_series(path: Path) -> bool:
+    """Whether this could hold a DICOM series: a folder, an archive or a DICOM file; or nothing, which is told later."""
+    try:
+        if not path.is_file():
+            return True
+        with path.open("rb") as file:
+            start = file.read(132)
+    except OSError:
+        return True
+    return start[:2] == b"PK" or start[128:] == b"DICM"
 
+
+def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
+    """A NIfTI or NRRD file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
+
+    modality: what the model takes, where that decides between several DICOM series.
+    doubts:   what the user answered beforehand; what a kind of file leaves no doubt about is not asked.
     Raises: InputError and its kinds; the message is one line with the file, the reason and the fix.
     """
+    return _of_modality(_read(path, doubts, modality), doubts.modality)
+
+
+def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
     try:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
@@ -42,14 +65,30 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS) -> Volume:
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        return _read_dicom_folder(path)
-    if is_nifti(path) or path.name.lower().endswith((".nii", ".nii.gz")):
-        return _no_label_map(path, read_nifti(path, case_name(path)))
-    if path.name.lower().endswith(PICTURE_ENDINGS):
+        return _read_dicom(path, doubts, modality)
+    name = path.name.lower()
+    if is_nrrd(path) or (name.endswith(NRRD_ENDINGS) and not is_nifti(path)):
+        from medseg.io.nrrd import read_nrrd
+
+        return read_nrrd(path, case_name(path), doubts)
+    if is_nifti(path) or name.endswith((".nii", ".nii.gz")):
+        return _no_label_map(path, read_nifti(path, case_name(path), doubts))
+    if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
         return read_picture(path, case_name(path))
-    raise InputError(f"{path}: not a NIfTI file, PNG, TIFF or DICOM folder; convert it to one of these")
+    if _is_dicom(path):
+        return _read_dicom(path, doubts, modality)
+    raise InputError(
+        f"{path}: not a NIfTI or NRRD file, PNG, TIFF, DICOM file, folder or zip; convert it to one of these"
+    )
+
+
+def _of_modality(volume: Volume, modality: str | None) -> Volume:
+    if modality is None or volume.modality == modality:
+        return volume
+    note = f"the file says {volume.modality or 'nothing'} of its modality; taken as {modality}, as told"
+    return replace(volume, modality=modality, notes=(*volume.notes, note))
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
@@ -75,7 +114,13 @@ def require_contrast(path: Path | str, volume: Volume) -> None:
         raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: the image is constant; check its export")
 
 
-def _read_dicom_folder(folder: Path) -> Volume:
-    from medseg.io.dicom import only_series, read_series
+def _is_dicom(path: Path) -> bool:
+    from medseg.io.dicom_files import is_dicom
 
-    return read_series(only_series(folder), case_name(folder))
+    return is_dicom(path)
+
+
+def _read_dicom(path: Path, doubts: Doubts, modality: str | None) -> Volume:
+    from medseg.io.dicom import read_dicom
+
+    return read_dicom(path, case_name(path), doubts, modality)

@@ -44,6 +44,11 @@ def read_picture_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return as_mask(_read(path))
 
 
+def read_picture_geometry(path: Path) -> Geometry:
+    """The grid that `read_picture` gives; raises as it."""
+    return _geometry(_read(path))
+
+
 def write_picture_mask(label_map: LabelMap, path: Path) -> None:
     """The label numbers as .png, .tif or .tiff, of 8 bits, or 16 where a value is above 255; whole or not at all.
 

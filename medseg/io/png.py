@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
@@ -13,7 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from medseg.domain.errors import InputError
-from medseg.io.raster import Raster, require_affordable
+from medseg.io.raster import DEFLATE_FOLD, Raster, require_affordable
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _COLOUR, _PALETTE, _GREY_ALPHA, _COLOUR_ALPHA = 0, 2, 3, 4, 6
@@ -29,15 +29,18 @@ def read_png(path: Path) -> Raster:
     """
     with path.open("rb") as file:
         header = file.read(26)
-    if header[12:16] != b"IHDR":
-        raise ValueError("the header chunk is missing")
+        if header[12:16] != b"IHDR":
+            raise ValueError("the header chunk is missing")
+        _require_no_animation(path, file)
     columns, rows, bits, kind = struct.unpack(">IIBB", header[16:26])
-    require_affordable(path, columns * rows * _CHANNELS[kind] * (2 if bits == 16 else 1))
+    require_affordable(
+        path, columns * rows * _CHANNELS[kind] * (2 if bits == 16 else 1), DEFLATE_FOLD * 8 / min(bits, 8)
+    )
     # The class and not Image.open, whose limit of pixels is global, lower, and warns before it refuses.
     with PngImageFile(path) as image:
         image.verify()
     with PngImageFile(path) as image:
-        _require_one_upright_frame(path, image)
+        _require_upright(path, image)
         palette = _palette(image) if kind == _PALETTE else None
         samples = _samples(path, image, bits, kind)
         key = image.info.get("transparency")
@@ -52,10 +55,18 @@ def write_png(values: NDArray[Any], path: Path) -> None:
     Image.fromarray(np.ascontiguousarray(values.T)).save(path, format="PNG")
 
 
-def _require_one_upright_frame(path: Path, image: PngImageFile) -> None:
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise InputError(f"{path}: an animation of {frames} frames; save the frame of interest")
+def _require_no_animation(path: Path, file: BinaryIO) -> None:
+    """Chunk by chunk, since Pillow warns of a damaged animation and shows another picture."""
+    file.seek(len(SIGNATURE))
+    while len(start := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", start)
+        if name == b"acTL":
+            (frames,) = struct.unpack(">I", file.read(4))
+            raise InputError(f"{path}: an animation of {frames} frames; save the frame of interest")
+        file.seek(length + 4, 1)
+
+
+def _require_upright(path: Path, image: PngImageFile) -> None:
     image.load()
     turned = image.getexif().get(_ORIENTATION, 1)
     if turned != 1:

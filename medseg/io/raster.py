@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError, ValueRangeError
+from medseg.io.memory import require_memory
 
+DEFLATE_FOLD = 1100  # deflate shrinks at most about 1030-fold
 MOST_BYTES = 2 << 30  # decoded; a few hundred bytes of a compressed file may claim anything
 
 
@@ -37,8 +40,11 @@ class Raster:
     notes: tuple[str, ...] = ()
 
 
-def require_affordable(path: Path, decoded_bytes: int) -> None:
-    """Before anything is decoded: raises InputError for a picture without pixels or of more than 2 GiB."""
+def require_affordable(path: Path, decoded_bytes: int, most_fold: float = inf) -> None:
+    """Before anything is decoded: raises InputError for a picture without pixels, of more than 2 GiB, or that is no
+    compressed picture because the file would have shrunk more than `most_fold` times; ResourceError for one that does
+    not fit into memory.
+    """
     if decoded_bytes == 0:
         raise InputError(f"{path}: its header says that it has no pixels; export it again")
     if decoded_bytes > MOST_BYTES:
@@ -46,6 +52,13 @@ def require_affordable(path: Path, decoded_bytes: int) -> None:
             f"{path}: its header says {decoded_bytes / 2**30:.1f} GiB of pixels, more than the {MOST_BYTES >> 30} that"
             " are read; cut out a region or save it smaller"
         )
+    stored_bytes = path.stat().st_size
+    if decoded_bytes > most_fold * stored_bytes:
+        raise InputError(
+            f"{path}: its header says {decoded_bytes} bytes of pixels, the file has {stored_bytes}; it is damaged or "
+            "cut off"
+        )
+    require_memory(str(path), decoded_bytes, "the picture")
 
 
 def as_image(raster: Raster) -> Raster:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
+import warnings
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
-from medseg.io.raster import Raster, require_affordable
+from medseg.io.raster import DEFLATE_FOLD, Raster, require_affordable
 from medseg.io.tiff_spacing import spacing_mm
 from medseg.io.tiff_whole import require_whole_chain, require_whole_series
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_LZW, _JPEG = 5, 7
+_PLAIN, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE = 1, 5, 7, 8, 32773, 32946
+_MOST_FOLD = {_PLAIN: 1, _LZW: 3000, _DEFLATE: DEFLATE_FOLD, _PACKBITS: 64, _OLD_DEFLATE: DEFLATE_FOLD}
 _CHANNEL_AXES, _PLANE_AXES = "SC", "ZIQ"  # samples, channels; planes, and pages of unknown meaning
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # damage is told once, as a refusal
@@ -36,7 +41,7 @@ def read_tiff(path: Path) -> Raster:
         series = _one_series(path, tiff)
         page = series.keyframe
         channel, plane = _channel_and_plane(path, series.axes, series.shape)
-        require_affordable(path, series.nbytes)
+        require_affordable(path, series.nbytes, 8 * _MOST_FOLD.get(int(page.compression), inf))
         _require_readable(path, page)
         require_whole_series(path, tiff, series)
         stored = _decoded(path, series)
@@ -119,7 +124,10 @@ def _decoded(path: Path, series: Any) -> NDArray[Any]:
     if page.compression in tifffile.TIFF.DECOMPRESSORS:
         array: NDArray[Any] = series.asarray()
         return array
-    with TiffImageFile(path) as image:  # tifffile by itself cannot undo LZW; Pillow can, but for 16-bit colour
+    with (
+        _quiet_libtiff,
+        TiffImageFile(path) as image,
+    ):  # tifffile by itself cannot undo LZW; Pillow can, but for 16-bit colour
         frames = []
         for number in (page.index for page in series.pages):
             image.seek(number)
@@ -130,6 +138,37 @@ def _decoded(path: Path, series: Any) -> NDArray[Any]:
     return array.reshape(series.shape)
 
 
+class _QuietLibtiff:
+    """No words of Pillow, which warns, or of libtiff inside it, which prints, about what then is an error or no matter.
+
+    Standard error is closed for a moment; one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept = -1
+        self._warnings = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._kept = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter("ignore")
+
+    def __exit__(self, *_: object) -> None:
+        self._warnings.__exit__(None, None, None)
+        os.dup2(self._kept, 2)
+        os.close(self._kept)
+        self._lock.release()
+
+
+_quiet_libtiff = _QuietLibtiff()
+
+
 def _palette(colormap: NDArray[Any]) -> NDArray[np.uint8]:
     """(n, 4) from the file's (3, n) of 16 bits; some writers use but 8 of them."""
     colours = (colormap >> 8 if colormap.max() > 255 else colormap).astype(np.uint8).T
@@ -137,4 +176,4 @@ def _palette(colormap: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _name(code: Any) -> str:
-    return str(getattr(code, "name", code))
+    return " ".join(str(getattr(code, "name", code)).split())[:40]  # a damaged tag may hold anything

@@ -9,6 +9,8 @@ from typing import Any
 from medseg.domain.errors import InputError
 
 _PLAIN = 1  # compression
+_STANDARD_TAGS = range(254, 348)  # from NewSubfileType to JPEGTables
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _ENDS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43  # version -> how long an entry of a page is, how its number of entries and an offset are kept
 _LAYOUT = {_CLASSIC: (12, "H", "I"), _BIG: (20, "Q", "Q")}
@@ -37,8 +39,19 @@ def require_whole_chain(path: Path) -> None:
             (count,) = entries.unpack(file.read(entries.size))
             if count * entry_bytes > size:
                 raise InputError(f"{path}: page {len(seen)} is cut off; copy or export the file again")
-            file.seek(count * entry_bytes, 1)
+            _require_values(path, file.read(count * entry_bytes), end, version, size)
             (page,) = offset.unpack(file.read(offset.size))
+
+
+def _require_values(path: Path, entries: bytes, end: str, version: int, size: int) -> None:
+    """The values of the standard tags lie inside the file; decoders pass over those that do not, or warn."""
+    entry_bytes, _, offset = _LAYOUT[version]
+    layout = struct.Struct(f"{end}HH{offset}{offset}")
+    for start in range(0, len(entries), entry_bytes):
+        tag, kind, count, place = layout.unpack_from(entries, start)
+        length = count * _TYPE_BYTES.get(kind, 0)
+        if tag in _STANDARD_TAGS and length > struct.calcsize(offset) and place + length > size:
+            raise InputError(f"{path}: tag {tag} lies beyond the end of the file; copy or export it again")
 
 
 def require_whole_series(path: Path, tiff: Any, series: Any) -> None:

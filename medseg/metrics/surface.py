@@ -51,7 +51,7 @@ def surface_dice(
         return 0.0 if prediction.any() or reference.any() else 1.0
     there, back = _surface_distances_mm(prediction, reference, spacing_mm)
     within = np.count_nonzero(there <= tolerance_mm) + np.count_nonzero(back <= tolerance_mm)
-    return within / (len(there) + len(back))
+    return float(within / (len(there) + len(back)))
 
 
 def _surface_distances_mm(

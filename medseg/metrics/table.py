@@ -71,6 +71,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A case that has no scores, and why: it stands in no mean, and in every table."""
+
+    case: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Group:
     """Some of the cases (all, or a kind), under one label or all; and a summary for each metric."""
 
@@ -85,15 +94,19 @@ class ScoreTable:
 
     The score of a case over all labels is the plain mean of its labels' scores, undefined where one of them is; so
     every interval is over cases, whose labels belong together.
+
+    refused: cases without rows; each way to write the table names them.
     """
 
     rows: tuple[Row, ...]
     seed: int = 0
+    refused: tuple[Refused, ...] = ()
 
     def __post_init__(self) -> None:
         places = [(row.case, row.label) for row in self.rows]
         assert len(set(places)) == len(places), "a case and label stands in two rows"
         assert len({tuple(row.scores) for row in self.rows}) <= 1, "rows with other metrics"
+        assert not {row.case for row in self.rows} & {refused.case for refused in self.refused}, "refused, yet scored"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -101,52 +114,90 @@ class ScoreTable:
         return tuple(self.rows[0].scores) if self.rows else ()
 
     @property
-    def groups(self) -> tuple[Group, ...]:
-        """All cases, first; then each label, if there are several; then each kind, if there are any."""
+    def parts(self) -> tuple[tuple[str, tuple[Row, ...]], ...]:
+        """All rows, first; then those of each label, if there are several; then of each kind, if there are any."""
         labels = tuple(dict.fromkeys(row.label for row in self.rows))
         kinds = sorted({row.kind for row in self.rows if row.kind})
         return (
-            self._group("all", self.rows),
-            *(self._group(x, [r for r in self.rows if r.label == x]) for x in labels if len(labels) > 1),
-            *(self._group(x, [r for r in self.rows if r.kind == x]) for x in kinds),
+            ("all", self.rows),
+            *((x, tuple(r for r in self.rows if r.label == x)) for x in labels if len(labels) > 1),
+            *((x, tuple(r for r in self.rows if r.kind == x)) for x in kinds),
         )
 
-    def _group(self, name: str, rows: Sequence[Row]) -> Group:
-        by_case: dict[str, list[Row]] = {}
-        for row in rows:
-            by_case.setdefault(row.case, []).append(row)
-        return Group(name, len(by_case), {m: self._summary(m, by_case) for m in self.metrics})
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The parts, summarised."""
+        return tuple(self._group(name, rows) for name, rows in self.parts)
 
-    def _summary(self, metric: str, by_case: Mapping[str, Sequence[Row]]) -> Interval:
-        means = [sum(row.scores[metric] for row in rows) / len(rows) for rows in by_case.values()]
-        return mean_with_interval(means, self.seed)
+    def _group(self, name: str, rows: Sequence[Row]) -> Group:
+        summaries = {m: mean_with_interval(list(case_means(rows, m).values()), self.seed) for m in self.metrics}
+        return Group(name, len({row.case for row in rows}), summaries)
 
     def to_csv(self) -> str:
-        """One line for each row: case, kind, label, then the metrics; `nan` and `inf` where undefined."""
+        """One line for each row: case, kind, label, metrics, an empty `refused`; `nan` and `inf` where undefined.
+
+        Then a line for each refused case, with the reason and without label and metrics.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("case", "kind", "label", *self.metrics))
-        writer.writerows((r.case, r.kind, r.label, *map(float, r.scores.values())) for r in self.rows)
+        writer.writerow(("case", "kind", "label", *self.metrics, "refused"))
+        writer.writerows((r.case, r.kind, r.label, *map(float, r.scores.values()), "") for r in self.rows)
+        writer.writerows((r.case, r.kind, "", *[""] * len(self.metrics), r.reason) for r in self.refused)
         return text.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: the groups and the rows; what is undefined is None, for JSON has no NaN."""
+        """Plain data for JSON: groups, refused cases, rows; what is undefined is None, for JSON has no NaN."""
         return {
             "groups": [
                 {"name": g.name, "cases": g.cases, **{m: _plain(vars(s)) for m, s in g.summaries.items()}}
                 for g in self.groups
             ],
+            "refused": [vars(r) for r in self.refused],
             "rows": [{"case": r.case, "kind": r.kind, "label": r.label, **_plain(r.scores)} for r in self.rows],
         }
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> ScoreTable:
+        """The table that `to_dict` gave; what is undefined comes back as NaN.
+
+        Raises: KeyError, TypeError or ValueError for other data.
+        """
+        fixed = ("case", "kind", "label")
+        rows = tuple(
+            Row(r["case"], r["kind"], r["label"], {k: _number(v) for k, v in r.items() if k not in fixed})
+            for r in plain["rows"]
+        )
+        refused = tuple(Refused(r["case"], r["kind"], r["reason"]) for r in plain.get("refused", ()))
+        if len({(r.case, r.label) for r in rows}) < len(rows) or len({tuple(r.scores) for r in rows}) > 1:
+            raise ValueError("a case stands twice, or rows have other metrics")
+        return cls(rows, refused=refused)
+
     def to_markdown(self) -> str:
-        """The groups as a table: mean and 95 % interval of each metric."""
+        """The groups as a table: mean and 95 % interval of each metric; below it what was refused."""
         lines = [
             ("", "cases", *self.metrics),
             ("---", *["---:"] * (1 + len(self.metrics))),
             *((g.name, str(g.cases), *map(str, g.summaries.values())) for g in self.groups),
         ]
-        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        if not self.refused:
+            return table
+        whole = len({row.case for row in self.rows}) + len(self.refused)
+        return f"{table}\n{len(self.refused)} of {whole} cases were refused and are in no mean:\n\n" + "".join(
+            f"- {refused.case}: {refused.reason}\n" for refused in self.refused
+        )
+
+
+def case_means(rows: Sequence[Row], metric: str) -> dict[str, float]:
+    """Of each case, in their order, the plain mean over its rows: NaN or infinite where one of them is."""
+    by_case: dict[str, list[float]] = {}
+    for row in rows:
+        by_case.setdefault(row.case, []).append(row.scores[metric])
+    return {case: sum(values) / len(values) for case, values in by_case.items()}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _plain(numbers: Mapping[str, float]) -> dict[str, float | None]:

@@ -19,7 +19,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     f.__name__: f for f in (unet, residual_unet, unet_2015, unet_2015_valid, unetpp, unetpp_2018, fcn)
 }
 MONAI_NETWORKS = ("AttentionUnet", "BasicUNet", "DynUNet", "SegResNet", "SwinUNETR", "UNETR", "UNet", "VNet")
-_PARTS = {"block": tuple(BLOCKS), "down": tuple(DOWNS), "merge": tuple(MERGES), "patch": (1, 2, 4)}
+_PARTS = {
+    "block": tuple(BLOCKS),
+    "down": tuple(DOWNS),
+    "merge": tuple(MERGES),
+    "patch": (1, 2, 4),
+    "members": tuple(range(1, 11)),
+}
 _WITH_PARTS = ("unet", "unetpp")
 
 
@@ -28,7 +34,7 @@ class NetworkSpec:
     """Which network: a preset of `medseg.networks`, or the name of a MONAI network, and its channels.
 
     widths:  those of the levels, finest first; empty for MONAI's.
-    options: of `unet` and `unetpp` the parts block, down, merge and patch; of MONAI's their own arguments.
+    options: of `unet` and `unetpp` the parts block, down, merge, patch and members; of MONAI's their own arguments.
     """
 
     preset: str
@@ -55,6 +61,16 @@ class NetworkSpec:
         """Whether MONAI builds it."""
         return self.preset in MONAI_NETWORKS
 
+    @property
+    def greatest_depth(self) -> int | None:
+        """Of UNet++ the depths 1..n that can be chosen at run time; None for networks of one depth."""
+        return len(self.widths) - 1 if self.preset in ("unetpp", "unetpp_2018") else None
+
+    @property
+    def divisor(self) -> int:
+        """A window whose every edge it divides is halved evenly on every level; of MONAI's networks 32."""
+        return 32 if self.is_monai else (self.options or {}).get("patch", 1) * 2 ** (len(self.widths) - 1)
+
     def _require_option(self, name: str, value: Any) -> None:
         if self.is_monai:
             if name in ("spatial_dims", "in_channels", "out_channels", "deep_supervision"):
@@ -62,9 +78,8 @@ class NetworkSpec:
         elif self.preset not in _WITH_PARTS or name not in _PARTS:
             raise UsageError(f"network {self.preset} has no option {name!r}; unet and unetpp have {', '.join(_PARTS)}")
         elif value not in _PARTS[name] or isinstance(value, bool):
-            raise UsageError(
-                f"network {self.preset}: {name} {value!r} is not one of {', '.join(map(str, _PARTS[name]))}"
-            )
+            known = ", ".join(map(str, _PARTS[name]))
+            raise UsageError(f"network {self.preset}: {name} {value!r} is not one of {known}")
 
 
 def build_network(spec: NetworkSpec) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,15 +26,6 @@ class Patched(nn.Module):
         """(B, in, *S) -> (B, out, *S); further arguments are the network's."""
         return self._unfold(self.network(self._fold(x), *arguments), x)
 
-    def all_logits(self, x: Tensor) -> list[Tensor]:
-        """The logits (B, out, *S) of every head of the network."""
-        return [self._unfold(logits, x) for logits in self.network.all_logits(self._fold(x))]
-
-    @property
-    def depth(self) -> int:
-        """The greatest depth of the network."""
-        return int(self.network.depth)
-
     def _fold(self, x: Tensor) -> Tensor:
         lacking = [-n % self.patch for n in x.shape[2:]]
         return space_to_depth(F.pad(x, [n for lack in reversed(lacking) for n in (0, lack)]), self.patch)
@@ -43,6 +35,21 @@ class Patched(nn.Module):
         for axis, n in enumerate(x.shape[2:], start=2):
             logits = logits.narrow(axis, 0, n)
         return logits
+
+
+class PatchedHeads(Patched):
+    """The same of a network with several heads, and so with several heads."""
+
+    network: Any
+
+    def all_logits(self, x: Tensor) -> list[Tensor]:
+        """The logits (B, out, *S) of every head of the network."""
+        return [self._unfold(logits, x) for logits in self.network.all_logits(self._fold(x))]
+
+    @property
+    def depth(self) -> int:
+        """The greatest depth of the network."""
+        return int(self.network.depth)
 
 
 def space_to_depth(x: Tensor, patch: int) -> Tensor:
@@ -74,4 +81,5 @@ def on_patches(
     """The network that `build(in_channels, out_channels)` gives, on patches; itself for patches of one voxel."""
     if patch == 1:
         return build(in_channels, out_channels)
-    return Patched(build(in_channels * patch**spatial_dims, out_channels * patch**spatial_dims), patch)
+    network = build(in_channels * patch**spatial_dims, out_channels * patch**spatial_dims)
+    return PatchedHeads(network, patch) if hasattr(network, "all_logits") else Patched(network, patch)

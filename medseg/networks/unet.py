@@ -19,6 +19,7 @@ from medseg.networks.blocks import (
     StridedDown,
     ValidBlock,
 )
+from medseg.networks.ensemble import together
 from medseg.networks.layers import CONV
 from medseg.networks.patches import on_patches
 
@@ -88,16 +89,18 @@ def unet(
     down: str = "strided",
     merge: str = "join",
     patch: int = 1,
+    members: int = 1,
 ) -> nn.Module:
     """The modern preset: instance norm, leaky ReLU, strided downsampling; parts by name from `medseg.networks.blocks`.
 
-    patch: voxels along an axis that become channels (`Patched`); 1 leaves the image as it is.
+    patch:   voxels along an axis that become channels (`Patched`); 1 leaves the image as it is.
+    members: networks that answer together (`Ensemble`).
     """
 
     def build(channels: int, classes: int) -> UNet:
         return UNet(spatial_dims, channels, classes, widths, BLOCKS[block], DOWNS[down], MERGES[merge])
 
-    return on_patches(build, in_channels, out_channels, spatial_dims, patch)
+    return together(members, lambda: on_patches(build, in_channels, out_channels, spatial_dims, patch))
 
 
 def residual_unet(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from medseg.networks.blocks import BLOCKS, DOWNS, MERGES, ConvBlock, Merge, PlainBlock, PooledDown, StridedDown
+from medseg.networks.ensemble import together
 from medseg.networks.layers import CONV
 from medseg.networks.patches import on_patches
 from medseg.networks.unet import Encoder
@@ -78,13 +79,14 @@ def unetpp(
     down: str = "strided",
     merge: str = "join",
     patch: int = 1,
+    members: int = 1,
 ) -> nn.Module:
     """The modern preset: instance norm, leaky ReLU, strided downsampling; parts as in `medseg.networks.unet.unet`."""
 
     def build(channels: int, classes: int) -> UNetPP:
         return UNetPP(spatial_dims, channels, classes, widths, BLOCKS[block], DOWNS[down], MERGES[merge])
 
-    return on_patches(build, in_channels, out_channels, spatial_dims, patch)
+    return together(members, lambda: on_patches(build, in_channels, out_channels, spatial_dims, patch))
 
 
 def unetpp_2018(

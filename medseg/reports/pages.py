@@ -10,29 +10,8 @@ from urllib.parse import quote
 
 from medseg.domain.errors import UsageError
 from medseg.io.files import write_text
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --faint: #5d666f; --paper: #fdfdfc; --box: #f1f2f3; --line: #d5d8db; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e6e8; --faint: #9aa3ab; --paper: #16181a; --box: #212427; --line: #3a3f44; }
-}
-body { margin: 0; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-       font: 1rem/1.55 system-ui, sans-serif; }
-main { max-width: 76rem; margin: 0 auto; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1.5rem; }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-p { max-width: 44rem; margin: .6rem 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .95rem; }
-th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { color: var(--faint); font-weight: 600; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
-.figures { display: flex; flex-wrap: wrap; gap: 1.2rem; margin: 1rem 0; align-items: flex-start; }
-figure { margin: 0; max-width: 100%; }
-img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
-figcaption { color: var(--faint); font-size: .9rem; margin-top: .4rem; }
-pre { background: var(--box); padding: .8rem 1rem; border-radius: 4px; overflow-x: auto; font-size: .9rem; }
-"""
+from medseg.reports.style import STYLE
+from medseg.reports.svg import Drawing
 
 
 @dataclass(frozen=True)
@@ -55,7 +34,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Column heads and rows of text, each row as long as the head; a column of numbers alone is set to the right."""
+    """Column heads and rows of text, each row as long as the head; a column of numbers alone is set to the right.
+
+    Further lines of a cell are small print. Where all heads are empty there is no line of heads.
+    """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -67,14 +49,29 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """One number that is seen first: what it is, the number, small print."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A part of a page; what is empty is left out, and the order is as here."""
+    """A part of a page; what is empty is left out, and the order is as `_section` has it.
+
+    notice: what must not be overlooked.
+    """
 
     heading: str
     paragraphs: tuple[str, ...] = ()
     table: Table | None = None
     figures: tuple[Figure, ...] = ()
     code: str = ""
+    notice: str = ""
+    tiles: tuple[Tile, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
 
 
 def page_html(title: str, sections: Sequence[Section]) -> str:
@@ -82,7 +79,7 @@ def page_html(title: str, sections: Sequence[Section]) -> str:
     parts = [
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>",
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>",
         *(_section(section) for section in sections),
         "</main>\n</body>\n</html>\n",
     ]
@@ -99,13 +96,16 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 def _section(section: Section) -> str:
     parts = [f"<section>\n<h2>{escape(section.heading)}</h2>"]
+    if section.notice:
+        parts.append(f'<p class="notice">{escape(section.notice)}</p>')
     parts += [f"<p>{escape(text)}</p>" for text in section.paragraphs]
+    if section.tiles:
+        parts.append(f'<ul class="tiles">{"".join(map(_tile, section.tiles))}</ul>')
     if section.table is not None:
         parts.append(_table(section.table))
-    if section.figures:
-        parts.append('<div class="figures">')
-        parts += [_figure(figure) for figure in section.figures]
-        parts.append("</div>")
+    shown = [*map(_drawing, section.drawings), *map(_figure, section.figures)]
+    if shown:
+        parts += ['<div class="figures">', *shown, "</div>"]
     if section.code:
         parts.append(f"<pre><code>{escape(section.code)}</code></pre>")
     return "\n".join([*parts, "</section>"])
@@ -117,19 +117,37 @@ def _figure(figure: Figure) -> str:
     return f'<figure><img src="{source}" alt="{alternative}">{caption}</figure>'
 
 
+def _drawing(drawing: Drawing) -> str:
+    caption = f"<figcaption>{escape(drawing.caption)}</figcaption>" if drawing.caption else ""
+    return f"<figure>{drawing.svg}{caption}</figure>"
+
+
+def _tile(tile: Tile) -> str:
+    detail = "".join(f"<small>{escape(line)}</small>" for line in tile.detail.splitlines())
+    return f"<li><span>{escape(tile.name)}</span><strong>{escape(tile.value)}</strong>{detail}</li>"
+
+
 def _table(table: Table) -> str:
     numbers = [bool(table.rows) and all(_is_number(row[n]) for row in table.rows) for n in range(len(table.head))]
     kinds = [' class="number"' if number else "" for number in numbers]
 
     def line(cells: Sequence[str], tag: str) -> str:
-        held = (f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+        scope = ' scope="col"' if tag == "th" else ""
+        held = (f"<{tag}{scope}{kind}>{_cell(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
         return f"<tr>{''.join(held)}</tr>"
 
-    head, rows = line(table.head, "th"), "\n".join(line(row, "td") for row in table.rows)
-    return f'<div class="wide"><table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n</tbody></table></div>'
+    head = f"<thead>{line(table.head, 'th')}</thead>\n" if any(table.head) else ""
+    rows = "\n".join(line(row, "td") for row in table.rows)
+    return f'<div class="wide"><table>\n{head}<tbody>\n{rows}\n</tbody></table></div>'
+
+
+def _cell(text: str) -> str:
+    first, *more = text.split("\n")
+    return escape(first) + "".join(f"<br><small>{escape(line)}</small>" for line in more)
 
 
 def _is_number(text: str) -> bool:
+    text = text.partition("\n")[0]
     words = text.replace("−", "-").split()
     try:
         float(words[0].rstrip("%").replace(",", "") if words else "nan")

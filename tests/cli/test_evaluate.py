@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medseg.domain.manifest import Manifest
 from medseg.io.manifest import read_manifest, write_manifest
@@ -12,8 +13,11 @@ from medseg.io.nifti import write_nifti_image
 from tests.bundles import cells_bundle, stored_bundle, volume_bundle
 from tests.commands import medseg
 from tests.datasets import balls, discs
+from tests.html import Reader
 
-METRICS = ["Dice", "IoU", "HD95", "volume error", "pixel accuracy"]
+METRICS = [
+    "Dice", "IoU", "precision", "recall", "HD95", "surface Dice@1", "volume error", "pixel accuracy",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -43,8 +47,10 @@ def test_the_table_is_printed_and_written(manifest, bundle, tmp_path):
     done = evaluate(bundle, manifest, "-o", tmp_path / "scores")
     assert done.out.startswith("|  | cases | Dice | IoU |")
     assert "| liver tumour | 2 |" in done.out
-    assert done.lines == [f"medseg: 2 cases; tables in {tmp_path / 'scores'}"]
-    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == ["scores_test.csv", "scores_test.json"]
+    page = tmp_path / "scores" / "scores_test.html"
+    assert done.lines == [f"medseg: 2 cases; tables in {tmp_path / 'scores'}, the page in {page}"]
+    written = {path.name for path in (tmp_path / "scores").iterdir()}
+    assert written == {"scores_test.csv", "scores_test.json", "scores_test.html", "scores_test_pictures"}
     scores = json_of(tmp_path / "scores" / "scores_test.json")
     assert (scores["bundle"], scores["manifest"], scores["split"]) == ("organs_mr_segmentation", "balls", "test")
     assert (scores["cases"], scores["device"], scores["precision"]) == (2, "cpu", "fp32")
@@ -55,10 +61,65 @@ def test_the_table_is_printed_and_written(manifest, bundle, tmp_path):
     assert (tmp_path / "scores" / "scores_test.csv").read_text().startswith("case,kind,label,Dice,IoU,")
 
 
-def test_without_a_folder_the_tables_go_into_the_bundles_docs(manifest, bundle):
+def test_without_a_folder_the_tables_go_into_the_bundles_docs_and_the_page_beside_the_bundle(manifest, bundle):
     evaluate(bundle, manifest, "--split", "validation", "-q")
-    assert (bundle / "docs" / "scores_validation.json").is_file()
+    assert {path.name for path in (bundle / "docs").iterdir()} == {
+        "README.md", "data_license.txt", "scores_validation.json", "scores_validation.csv",
+    }  # fmt: skip
+    assert (bundle.parent / "organs.evaluation" / "scores_validation.html").is_file()
     assert "Not measured yet" in (bundle / "docs" / "README.md").read_text()
+
+
+def test_the_page_shows_the_worst_cases(manifest, bundle, tmp_path):
+    evaluate(bundle, manifest, "-o", tmp_path / "s", "--report", tmp_path / "r", "-q")
+    assert sorted(path.suffix for path in (tmp_path / "s").iterdir()) == [".csv", ".json"]
+    page = Reader((tmp_path / "r" / "scores_test.html").read_text())
+    shown = [tmp_path / "r" / held["src"] for held in page.attributes("img")]
+    assert len(shown) == 2
+    for path in shown:
+        with Image.open(path) as picture:
+            assert min(picture.size) > 200
+    assert page.all("h1") == ["organs_mr_segmentation on balls"]
+    assert {path.name for path in shown} == {path.name for path in (tmp_path / "r" / "scores_test_pictures").iterdir()}
+
+
+def test_a_refused_case_is_named_everywhere_and_the_others_go_on(manifest, bundle, tmp_path):
+    """The first refused case ended the evaluation, and what was done was lost."""
+    whole = evaluate(bundle, manifest, "-o", tmp_path / "whole", "-q")
+    assert "refused" not in whole.out
+    break_image(tmp_path, "1.nii.gz")
+    done = evaluate(bundle, manifest, "-o", tmp_path / "s", "-q", code=4)
+    assert done.lines[0].startswith("medseg: case1: 1.nii.gz: ")
+    assert "1 of 2 cases were refused" in done.lines[-1]
+    scores = json_of(tmp_path / "s" / "scores_test.json")
+    (refused,) = scores["refused"]
+    assert (refused["case"], scores["cases"], scores["groups"][0]["cases"]) == ("case1", 2, 1)
+    assert str(tmp_path) not in json.dumps(scores)  # tables are handed on
+    assert (tmp_path / "s" / "scores_test.csv").read_text().splitlines()[-1].startswith("case1,,,")
+    assert f"- case1: {refused['reason']}" in done.out
+    assert {"case1", refused["reason"]} <= set(Reader((tmp_path / "s" / "scores_test.html").read_text()).all("td"))
+    kept = json_of(tmp_path / "whole" / "scores_test.json")["rows"]
+    assert scores["rows"] == [row for row in kept if row["case"] != "case1"]
+
+
+def test_a_card_says_how_many_cases_were_refused(manifest, bundle, tmp_path):
+    break_image(tmp_path, "1.nii.gz")
+    evaluate(bundle, manifest, "--card", "-q", code=4)
+    card = (bundle / "docs" / "README.md").read_text()
+    assert "1 of 2 test cases, which neither trained" in card
+    assert "- case1: 1.nii.gz: " in card
+
+
+def test_all_cases_refused_are_a_refusal_and_leave_no_tables(manifest, bundle, tmp_path):
+    for name in ("1.nii.gz", "2.nii.gz"):
+        break_image(tmp_path, name)
+    done = evaluate(bundle, manifest, "-o", tmp_path / "s", "-q", code=3)
+    assert "all 2 cases were refused" in done.lines[-1]
+    assert not (tmp_path / "s").exists()
+
+
+def break_image(folder, name):
+    (folder / "set" / "data" / name).write_bytes(b"no image")
 
 
 def test_a_card_gets_the_scores_once(manifest, bundle):

@@ -63,7 +63,7 @@ def two_series(folder):
 
 
 def another_modality(folder):
-    dicom_folder(folder / "series", blob_volume(np.eye(4)), modality="CT")
+    edit_all(dicom_folder(folder / "series", blob_volume(np.eye(4)), modality="CT").paths, RescaleIntercept="-100")
     return folder / "series"
 
 
@@ -106,14 +106,14 @@ def volume(folder):
         (with_nan, "organs", "1 of 5148 voxels are NaN"),
         (constant, "organs", "every voxel is 3"),
         (missing_slice, "organs", "mm"),
-        (two_series, "organs", "holds 2 DICOM series"),
+        (two_series, "organs", "holds 2 volumes"),
         (another_modality, "organs", "its modality is CT"),
         (cut_dicom, "organs", "cut off"),
-        (no_orientation, "organs", "slice_0"),
+        (no_orientation, "organs", "file 1 of 13"),
         (empty_folder, "organs", "no DICOM image"),
         (colour, "grey", "3 colour channels"),
         (picture, "organs", "is a picture"),
-        (volume, "grey", "is a volume"),
+        (volume, "cells", "is a volume"),
         (lambda folder: folder / "missing.nii.gz", "organs", "there is no such file"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -142,7 +142,7 @@ def test_an_input_is_refused(home, tmp_path, make, bundle, words):
         (2, ["--device", "gpu"], "not a device"),
         (2, ["--threads", "0"], "--threads"),
         (2, ["--threads", "many"], "--threads"),
-        (2, ["-t", "jpeg"], "give auto, nifti, png, tiff"),
+        (2, ["-t", "jpeg"], "give auto, nifti, seg-nrrd"),
         (2, ["-t", "png"], "a PNG holds one plane"),
         (2, ["--colour"], "--colour"),
     ],

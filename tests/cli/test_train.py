@@ -1,6 +1,7 @@
 """A manifest becomes a bundle with one command."""
 
 import json
+import sys
 from dataclasses import replace
 
 import nibabel as nib
@@ -11,6 +12,7 @@ from medseg.io.manifest import read_manifest, write_manifest
 from medseg.networks.build import NetworkSpec
 from tests.commands import medseg
 from tests.datasets import balls, short_plan, write_plan
+from tests.html import Reader
 
 
 @pytest.fixture
@@ -32,7 +34,8 @@ def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
     done = train(manifest, "-o", output, "--plan", plan)
     assert (done.code, done.out) == (0, ""), done.err
     assert "step 1/2" in done.err
-    assert f"packed {output}; next: medseg evaluate {output} {manifest}" in done.lines[-1]
+    page = work / "report.html"
+    assert f"packed {output}, the page in {page}; next: medseg evaluate {output} {manifest}" in done.lines[-1]
     files = {path.name for path in work.iterdir()}
     assert {"plan.json", "history.json", "curve.png", "step-00000002.pt", "step-00000002.sha256"} <= files
     assert json.loads((work / "plan.json").read_text()) == json.loads(plan.read_text())
@@ -43,6 +46,38 @@ def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
     image = tmp_path / "set" / "data" / "0.nii.gz"
     assert medseg("segment", image, "-b", output, "-o", tmp_path / "out", "-q").code == 0
     assert set(np.unique(np.asarray(nib.load(tmp_path / "out" / "0_seg.nii.gz").dataobj))) <= {0, 1, 5}
+
+
+def test_the_page_of_a_training_and_its_logs(manifest, plan, tmp_path):
+    work = tmp_path / "b.training"
+    settings = ("--set", "steps=2", "--set", "network.widths=[4,8]", "--set", "batch.count=1")
+    assert train(manifest, "-o", tmp_path / "b", "-q", *settings).code == 0
+    page = Reader((work / "report.html").read_text())
+    for source in (held["src"] for held in page.attributes("img")):
+        assert (work / source).is_file()
+    assert len(page.attributes("img")) == 1  # there is one validation case
+    told = [held["aria-label"] for held in page.attributes("svg")]
+    assert told[0].startswith("Curves of loss")
+    assert told[1].startswith("Curves of validation dice by class: liver from")
+    reasons = json.loads((work / "fingerprint.json").read_text())["reasons"]
+    cells = page.all("td")
+    assert reasons["batch.size"] in cells
+    assert cells[cells.index("batch.count") + 2] == "set on the command line"
+    assert reasons["batch.count"] not in cells
+    assert "time per step" in page.all("span")
+    scores = json.loads((work / "scores_validation.json").read_text())
+    assert {row["case"] for row in scores["rows"]} == {"case2"}
+    assert list((work / "tensorboard").glob("events.out.tfevents.*"))
+    assert not (tmp_path / "b" / "report.html").exists()
+
+
+def test_mlflow_is_not_imported_unless_asked_for(manifest, plan, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)  # importing it fails
+    assert train(manifest, "-o", tmp_path / "b", "--plan", plan, "-q").code == 0
+    done = train(manifest, "-o", tmp_path / "c", "--plan", plan, "-q", "--mlflow", tmp_path / "runs")
+    assert done.code == 2
+    assert done.lines == ["medseg: --mlflow: MLflow is not installed; pip install 'medseg[mlflow]'"]
+    assert not (tmp_path / "c").exists()
 
 
 def test_quiet_says_what_was_packed_and_nothing_else(manifest, plan, tmp_path):
@@ -58,6 +93,20 @@ def test_a_training_that_was_done_is_packed_again_with_the_same_weights(manifest
         metadata = json.loads((tmp_path / name / "configs" / "metadata.json").read_text())
         digests.append(metadata["medseg"]["weights_sha256"])
     assert digests[0] == digests[1]
+
+
+def test_all_cases_that_cannot_be_used_are_named_at_once(tmp_path):
+    """Those to validate on as well; the fingerprint of the others does not stop at them."""
+    manifest = balls(tmp_path / "set", (4, 1, 0))
+    data = tmp_path / "set" / "data"
+    (data / "1.nii.gz").write_bytes((data / "1.nii.gz").read_bytes()[:300])
+    (data / "4_mask.nii.gz").unlink()
+    done = train(manifest, "-o", tmp_path / "b", "-q")
+    assert (done.code, len(done.lines)) == (3, 1)
+    assert "2 of 5 cases cannot be used" in done.err
+    assert "1.nii.gz: " in done.err
+    assert "4_mask.nii.gz: " in done.err
+    assert not (tmp_path / "b").exists()
 
 
 def test_another_plan_does_not_take_the_place_of_the_first(manifest, plan, tmp_path):

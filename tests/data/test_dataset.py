@@ -54,6 +54,19 @@ def test_a_batch_depends_on_the_seed_and_the_step_only(shape):
     assert forwards[1][1].shape == (4, *size)
 
 
+@pytest.mark.parametrize("shape", [(20, 14), (9, 12, 10)])
+@pytest.mark.parametrize("shares", [1, 2, 3, 5])
+def test_the_shares_of_a_batch_are_its_parts(shape, shares):
+    samples = [a_sample(shape, n) for n in range(5)]
+    draws = batches(samples, tuple(n // 2 for n in shape), LIVELY, count=5)
+    for step in (1, 2):
+        parts = [draws(step, (k, shares)) for k in range(shares)]
+        assert {len(part[0]) for part in parts} <= {5 // shares, 5 // shares + 1}
+        images, targets = (torch.cat(part) for part in zip(*parts, strict=True))
+        assert torch.allclose(draws(step)[0], images, atol=1e-6)  # vectors end elsewhere, and round there
+        assert torch.equal(draws(step)[1], targets)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.tuples(st.integers(3, 12), st.integers(3, 12)), st.tuples(st.integers(0, 9), st.integers(0, 9)), st.data())
 def test_a_patch_lies_inside_an_image_that_is_large_enough(size, more, data):

@@ -187,7 +187,7 @@ def test_patience_ends_a_training_early(scores, patience, ends, best, discs, dis
 def test_the_checkpoint_holds_plain_data_and_what_its_training_was(discs, disc_samples, tmp_path):
     trained, _ = train(discs.spec, disc_samples, tmp_path, manifest="ab" * 32)
     state = load_newest(tmp_path)
-    assert set(state) == {"identity", "step", "network", "average", "optimiser", "history", "best"}
+    assert set(state) == {"identity", "step", "network", "average", "optimiser", "scaler", "history", "best"}
     assert state["identity"]["manifest"] == "ab" * 32
     assert state["identity"]["spec"]["network"]["widths"] == [8, 16]
     assert state["step"] == 10

@@ -18,14 +18,20 @@ def test_every_label_is_scored_by_itself_in_mm():
     assert liver.scores == {
         "Dice": pytest.approx(0.5),
         "IoU": pytest.approx(1 / 3),
+        "precision": 0.5,
+        "recall": 0.5,
         "HD95": pytest.approx(1.9),  # distances 2 and 0 mm on either side, and their 95th percentile
+        "surface Dice@1": 0.5,  # one of two voxels on either side
         "volume error": 0.0,
         "pixel accuracy": pytest.approx(92 / 96),
     }
     assert tumour.scores == {
         "Dice": 0.0,
         "IoU": 0.0,
+        "precision": 0.0,
+        "recall": 0.0,
         "HD95": pytest.approx(6.0),
+        "surface Dice@1": 0.0,
         "volume error": 0.0,
         "pixel accuracy": pytest.approx(92 / 96),
     }
@@ -43,7 +49,8 @@ def test_a_perfect_mask_scores_one():
     reference[1:3, 1:3, 1] = 1
     reference[5, 2, 2] = 5
     for row in score_case(reference, reference.copy(), GRID, ORGANS, "c", ""):
-        assert row.scores == {"Dice": 1.0, "IoU": 1.0, "HD95": 0.0, "volume error": 0.0, "pixel accuracy": 1.0}
+        ones = dict.fromkeys(("Dice", "IoU", "precision", "recall", "surface Dice@1", "pixel accuracy"), 1.0)
+        assert row.scores == ones | {"HD95": 0.0, "volume error": 0.0}
 
 
 def test_instances_are_scored_as_things_and_their_foreground_as_one_label():
@@ -56,11 +63,15 @@ def test_instances_are_scored_as_things_and_their_foreground_as_one_label():
     assert row.scores == {
         "Dice": pytest.approx(2 / 3),
         "IoU": pytest.approx(0.5),
+        "precision": 1.0,
+        "recall": 0.5,
         "HD95": row.scores["HD95"],
+        "surface Dice@1": pytest.approx(2 / 3),  # 4 voxels of 4 and 4 of 8
         "volume error": pytest.approx(0.5),
         "pixel accuracy": pytest.approx(56 / 60),
         "AP@0.5": pytest.approx(0.5),
         "AP@0.75": pytest.approx(0.5),
+        "PQ": pytest.approx(2 / 3),
         "AJI": pytest.approx(0.5),
         "count error": 1.0,
     }

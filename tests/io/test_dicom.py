@@ -1,7 +1,6 @@
 """Laws of reading and writing a regular DICOM series; what is refused stands in test_dicom_refusals."""
 
 import os
-import random
 import shutil
 from pathlib import Path
 
@@ -18,8 +17,9 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, JPEGLSLossl
 from medseg.domain.errors import GridError, OutputError, SeriesError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.dicom import only_series, read_series, scan_series
-from medseg.io.dicom_header import read_header
+from medseg.io.dicom import read_dicom
+from medseg.io.dicom_files import File
+from medseg.io.dicom_header import Header, read_headers
 from medseg.io.dicom_pixels import read_stored
 from medseg.io.dicom_write import write_series
 from tests.phantoms import (
@@ -36,8 +36,13 @@ DATA = Path(os.environ.get("MEDSEG_DATA") or Path(__file__).parents[3] / "shared
 needs_data = pytest.mark.skipif(not (DATA / "dicom").is_dir(), reason="no dicom folder at MEDSEG_DATA")
 
 
-def read(folder: Path) -> Volume:
-    return read_series(only_series(folder), "case")
+def read(path: Path) -> Volume:
+    return read_dicom(path, "case")
+
+
+def header_of(path: Path) -> Header:
+    (header,) = read_headers(File(path, "a file", path.name))
+    return header
 
 
 def positions_by_value(volume: Volume) -> np.ndarray:
@@ -81,7 +86,7 @@ def test_oblique_grids_come_back_at_the_same_place(tmp_path_factory, letters, de
     affine = oblique(orientations(spacing, origin)[letters], degrees)
     volume, folder = counted_volume((3, 4, 3), affine), tmp_path_factory.mktemp("oblique")
     series = write_series(volume, folder)
-    back = read_series(series, "case")
+    back = read(folder)
     assert worst_error_mm(back, volume) <= 1e-3
     assert back.series == series  # rising positions, as they were written
 
@@ -143,19 +148,8 @@ def test_names_of_files_play_no_part(tmp_path):
     (tmp_path / "Ünïcode — 放射" / "deep").mkdir(parents=True)
     for n, path in enumerate(series.paths):
         shutil.move(path, tmp_path / "Ünïcode — 放射" / ("deep" if n % 2 else "") / names[n])
-    found = only_series(tmp_path)
-    assert [path.name for path in found.paths] == names
-    volume = read_series(found, "case")
-    assert np.array_equal(volume.voxels, counted_volume().voxels)
-    assert volume.series == found
-
-
-def test_any_order_of_paths_gives_the_same_volume(tmp_path):
-    series = dicom_folder(tmp_path)
-    shuffled = list(series.paths)
-    random.Random(1).shuffle(shuffled)
-    volume = read_series(type(series)(series.uid, series.modality, tuple(shuffled)), "case")
-    assert volume.series == series
+    volume = read(tmp_path)
+    assert [path.name for path in volume.series.paths] == names
     assert np.array_equal(volume.voxels, counted_volume().voxels)
 
 
@@ -185,22 +179,15 @@ def test_what_is_no_image_is_passed_over(tmp_path):
     shutil.copy(series.paths[0], tmp_path / "private")
     private = "1.3.46.670589.11.0.0.12.2"  # a maker's own object beside its images, without pixels
     edit_dicom(tmp_path / "private", "PixelData", "Rows", "Columns", SOPClassUID=private, change=sync_meta)
-    assert scan_series(tmp_path) == [series]
+    volume = read(tmp_path)
+    assert volume.series == series
+    assert np.array_equal(volume.voxels, counted_volume().voxels)
+    assert volume.notes[0] == "5 of 19 files: no DICOM, passed over"
+    assert volume.notes[1].startswith("9 of 19 files: DICOM but no image, passed over (1 Compreh")
 
 
 def sync_meta(dataset):
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-
-
-def test_two_series_are_listed_by_modality_and_size_only(tmp_path):
-    dicom_folder(tmp_path / "a", seed="a")
-    dicom_folder(tmp_path / "b", counted_volume((3, 4, 7)), modality="CT", seed="b")
-    found = scan_series(tmp_path)
-    assert [(s.modality, len(s.paths)) for s in found] == [("MR", 5), ("CT", 7)]
-    with pytest.raises(SeriesError, match="holds 2 DICOM series \\(MR of 5 slices, CT of 7 slices\\)") as refusal:
-        only_series(tmp_path)
-    assert "anary" not in str(refusal.value)
-    assert [read_series(s, "case").modality for s in found] == ["MR", "CT"]
 
 
 # How files may be written
@@ -220,7 +207,7 @@ def test_the_transfer_syntax_changes_nothing(tmp_path, syntax):
         dataset = rebuilt(dataset)
         dataset.save_as(path, enforce_file_format=True)
     back = read(tmp_path)
-    assert {read_header(path).transfer_syntax for path in back.series.paths} == {syntax}
+    assert {header_of(path).transfer_syntax for path in back.series.paths} == {syntax}
     assert np.array_equal(back.voxels, volume.voxels)
     assert back.geometry.is_same_grid(volume.geometry, 1e-6)
 
@@ -237,7 +224,7 @@ def test_codecs_agree_with_the_uncompressed_file(name):
     paths = [get_testdata_file(f"{n}.dcm", download=False) for n in (name, "MR_small")]
     if None in paths:
         pytest.skip("pydicom came without its sample files")
-    packed, plain = (read_stored(read_header(Path(path))) for path in paths)
+    packed, plain = (read_stored([header_of(Path(path))])[0] for path in paths)
     assert np.array_equal(packed, plain)
 
 
@@ -300,7 +287,7 @@ def test_unsigned_values_are_not_wrapped(tmp_path):
 def test_each_slice_has_its_own_scale(tmp_path):
     series = dicom_folder(tmp_path)
     for k, path in enumerate(series.paths):
-        edit_dicom(path, Modality="PT", RescaleSlope=str(k + 0.5), RescaleIntercept=str(10 * k))
+        edit_dicom(path, Modality="NM", RescaleSlope=str(k + 0.5), RescaleIntercept=str(10 * k))
     k = np.arange(5)
     assert np.allclose(read(tmp_path).voxels, counted_volume().voxels * (k + 0.5) + 10 * k)
 

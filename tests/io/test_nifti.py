@@ -15,7 +15,8 @@ from medseg.domain.errors import GridError, InputError, MedsegError, ValueRangeE
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelMap, LabelTable
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_nifti, read_nifti, read_nifti_mask, write_nifti, write_nifti_image
+from medseg.io.nifti import read_nifti, read_nifti_mask, write_nifti, write_nifti_image
+from medseg.io.nifti_file import is_nifti
 
 ORIENTATIONS = list(product(permutations(range(3)), product((1, -1), repeat=3)))
 TABLE = LabelTable((Label(1, "left kidney", (255, 0, 51)), Label(2, "tumour (T1)", (0, 128, 0))))
@@ -247,8 +248,8 @@ FAULTS = {
     "empty": (lambda data: b"", InputError, "not a NIfTI file"),
     "magic": (edit((344, "4s", b"abcd")), InputError, "not a NIfTI file"),
     "pair": (edit((344, "4s", b"ni1\0")), InputError, "not a NIfTI file"),
-    "no voxels": (lambda data: data[:352], InputError, "cut off: 352 of 472 bytes"),
-    "one byte short": (lambda data: data[:-1], InputError, "cut off: 471 of 472 bytes"),
+    "no voxels": (lambda data: data[:352], InputError, "cut off: 0 of 120 bytes of voxels"),
+    "one byte short": (lambda data: data[:-1], InputError, "cut off: 119 of 120 bytes of voxels"),
     "claims 32767^3": (edit((DIM, "4h", 3, 32767, 32767, 32767)), InputError, "claims 70362301923678 bytes"),
     "dim 0": (edit((DIM, "4h", 3, 3, 0, 5)), InputError, "every axis needs at least one voxel"),
     "dim negative": (edit((DIM, "4h", 3, 3, -4, 5)), InputError, "every axis needs at least one voxel"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medseg.metrics.table import Row, ScoreTable, mean_with_interval
+from medseg.metrics.table import Refused, Row, ScoreTable, mean_with_interval
 
 TABLE = ScoreTable(
     (
@@ -45,7 +45,7 @@ def test_one_label_and_no_kind_make_one_group():
 
 def test_an_empty_table_has_no_metrics_and_no_mean():
     assert ScoreTable(()).metrics == ()
-    assert ScoreTable(()).to_csv() == "case,kind,label\n"
+    assert ScoreTable(()).to_csv() == "case,kind,label,refused\n"
     empty = mean_with_interval([], seed=0)
     assert math.isnan(empty.mean)
     assert (empty.counted, str(empty)) == (0, "–")
@@ -73,6 +73,19 @@ def test_markdown_has_a_line_for_each_group():
     assert lines[0] == "|  | cases | dice | hd95_mm |"
     assert lines[4] == "| tail | 2 | 0.250 (0.000–0.500) | 4.000 (4.000–4.000), 1 undefined |"
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_every_way_to_write_a_table_names_what_was_refused_and_no_mean_counts_it():
+    refused = (Refused("c", "stain", "no slice 7"),)
+    table = ScoreTable(TABLE.rows, refused=refused)
+    assert [str(g.summaries["dice"]) for g in table.groups] == [str(g.summaries["dice"]) for g in TABLE.groups]
+    assert table.to_csv().splitlines()[-1] == "c,stain,,,,no slice 7"
+    assert table.to_dict()["refused"] == [{"case": "c", "kind": "stain", "reason": "no slice 7"}]
+    assert table.to_markdown() == TABLE.to_markdown() + (
+        "\n1 of 3 cases were refused and are in no mean:\n\n- c: no slice 7\n"
+    )
+    with pytest.raises(AssertionError):
+        ScoreTable(TABLE.rows, refused=(Refused("a", "", "scored above"),))
 
 
 def test_interval_agrees_with_the_normal_one_for_many_cases():

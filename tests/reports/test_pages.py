@@ -1,57 +1,38 @@
 import re
-from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medseg.domain.errors import UsageError
-from medseg.reports.pages import Figure, Section, Table, page_html, write_page
+from medseg.reports.pages import Figure, Section, Table, Tile, page_html, write_page
+from medseg.reports.svg import Drawing
+from tests.html import Reader
 
-VOID = {"meta", "img"}
 NASTY = "<script>alert('a')</script> & \"quoted\" > 3 µm &amp; Größe"
-
-
-class Reader(HTMLParser):
-    """Tags with their attributes and the text of each element, and a check that every tag is closed in turn."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.texts, self._open = [], [], []
-        self.feed(page)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self._open.append((tag, []))
-
-    def handle_endtag(self, tag):
-        name, parts = self._open.pop()
-        assert name == tag
-        self.texts.append((tag, "".join(parts)))
-
-    def handle_data(self, data):
-        if self._open:
-            self._open[-1][1].append(data)
-
-    def all(self, tag):
-        return [text for name, text in self.texts if name == tag]
-
-    def attributes(self, tag):
-        return [held for name, held in self.tags if name == tag]
 
 
 def a_page(text=NASTY):
     table = Table(("name", "Dice", text), (("liver", "0.95", text), ("tumour", "−0.5 %", "")))
     figures = (Figure("images/a b#1.png", text), Figure("curve.png", "", alternative=text))
-    return page_html(text, [Section(text, (text, "second"), table, figures, text), Section("empty")])
+    section = Section(text, (text, "second"), table, figures, text, text, (Tile(text, text, text),))
+    return page_html(text, [section, Section("empty")])
 
 
 def test_all_words_come_through_as_text():
     page = Reader(a_page())
-    for tag, count in {"title": 1, "h1": 1, "h2": 1, "p": 1, "th": 1, "td": 1, "figcaption": 1, "code": 1}.items():
+    for tag, count in {
+        "title": 1,
+        "h1": 1,
+        "h2": 1,
+        "p": 2,
+        "th": 1,
+        "td": 1,
+        "figcaption": 1,
+        "code": 1,
+        "span": 1,
+        "strong": 1,
+    }.items():
         assert page.all(tag).count(NASTY) == count
     assert [held["alt"] for held in page.attributes("img")] == [NASTY, NASTY]
 
@@ -95,6 +76,20 @@ def test_columns_of_numbers_stand_to_the_right():
     assert [held.get("class") for held in page.attributes("th")] == ["number", "number", None]
 
 
+def test_further_lines_of_a_cell_are_small_and_do_not_make_it_text():
+    page = Reader(page_html("t", [Section("s", table=Table(("", ""), (("a", "0.5\n0.4–0.6"), ("b", "–\n3 odd"))))]))
+    assert page.all("small") == ["0.4–0.6", "3 odd"]
+    assert [held.get("class") for held in page.attributes("td")] == [None, "number"] * 2
+    assert page.all("th") == []
+
+
+def test_drawings_stand_before_pictures_with_their_captions():
+    section = Section("s", figures=(Figure("a.png", "b"),), drawings=(Drawing('<svg role="img"></svg>', NASTY),))
+    page = Reader(page_html("t", [section]))
+    assert [name for name, _ in page.tags if name in ("svg", "img")] == ["svg", "img"]
+    assert page.all("figcaption") == [NASTY, "b"]
+
+
 def test_uneven_tables_are_refused():
     with pytest.raises(UsageError, match="2 columns has a row of 1"):
         Table(("a", "b"), (("1",),))
@@ -102,7 +97,7 @@ def test_uneven_tables_are_refused():
 
 def test_empty_parts_leave_nothing_behind():
     page = Reader(page_html("t", [Section("only a heading")]))
-    assert {name for name, _ in page.tags}.isdisjoint({"p", "table", "figure", "pre", "div"})
+    assert {name for name, _ in page.tags}.isdisjoint({"p", "table", "figure", "pre", "div", "ul", "svg"})
 
 
 def test_the_file_is_utf8(tmp_path):

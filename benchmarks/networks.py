@@ -1,0 +1,192 @@
+"""UNet against UNet++ on the same split, batches and budget: score, time, parameters and GFLOP, every depth told.
+
+    python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --budget steps wall
+
+Each training is a folder below --work and goes on where it was stopped; its result is a JSON file below
+benchmarks/networks/, which is kept. What is there is not trained again. --table writes benchmarks/networks.md from the
+files that are there, and says how many of the planned runs are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median, stdev
+from tempfile import TemporaryDirectory
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from medseg.backends.eager import eager
+from medseg.cli.memory import keep_freed_memory
+from medseg.cli.planning import suggested
+from medseg.data.dataset import load_samples
+from medseg.domain.manifest import Fold, held_out
+from medseg.engines.plan import TrainSpec, to_target
+from medseg.engines.trainer import fit
+from medseg.io.files import write_text
+from medseg.io.manifest import data_root, read_manifest
+from medseg.io.manifest_build import sha256_of
+from medseg.metrics.overlap import dice
+from medseg.networks.build import NetworkSpec, build_network
+from medseg.windows import collect, stream
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "networks"
+FOLDS = {"hippocampus": Fold(1, 5), "nuclei": Fold(1, 5), "brain_tumor": Fold(4, 4)}
+NETWORKS = ("unet", "unetpp")
+WARM, TIMED = 3, 5
+
+
+def main() -> None:
+    options = _options()
+    RESULTS.mkdir(exist_ok=True)
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)
+    if not options.table:
+        for name in options.sets:
+            _run_set(name, options)
+    write_text(HERE / "networks.md", table(options))
+    print((HERE / "networks.md").read_text())
+
+
+def _run_set(name: str, options: argparse.Namespace) -> None:
+    path = Path("data_manifests") / f"{name}.json"
+    whole = read_manifest(path)
+    manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
+    spec = suggested(manifest, root, torch.device("cpu"), "unet", options.steps, 0).spec
+    load = [
+        load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
+        for split in ("train", "validation")
+    ]
+    for budget in options.budget:
+        for seed in options.seeds:
+            for preset in NETWORKS:
+                result = RESULTS / f"{name}-{preset}-{budget}-{seed}.json"
+                if not result.exists():
+                    run = replace(spec, network=replace(spec.network, preset=preset), seed=seed, keep="last")
+                    _run(name, run, budget, load, options, sha256_of(path), result)
+
+
+def _run(
+    name: str, spec: TrainSpec, budget: str, load: list, options: argparse.Namespace, digest: str, result: Path
+) -> None:
+    training, validation = load
+    if budget == "wall":
+        spec = replace(spec, steps=_steps_in(spec, training, options.minutes * 60))
+    spec = replace(spec, epoch_steps=max(spec.steps // 4, 1))
+    started = time.monotonic()
+    trained = fit(spec, training, validation, options.work / result.stem, digest, torch.device("cpu"))
+    seconds = time.monotonic() - started
+    network = build_network(spec.network)
+    network.load_state_dict(trained.weights)
+    depths = range(1, spec.network.greatest_depth + 1) if spec.network.greatest_depth else [None]
+    rows = [measure_depth(network, depth, spec, validation) for depth in depths]
+    facts = {
+        "set": name,
+        "network": spec.network.preset,
+        "budget": budget,
+        "seed": spec.seed,
+        "steps": spec.steps,
+        "training_seconds": round(seconds, 1),
+        "held_out": str(spec.fold or FOLDS[name]),
+        "cases": len(validation),
+        "depths": rows,
+    }
+    write_text(result, json.dumps(facts, indent=1) + "\n")
+    print(json.dumps(facts), flush=True)
+
+
+def _steps_in(spec: TrainSpec, training: list, seconds: float) -> int:
+    """How many steps fit, by the median of a few timed ones."""
+    stamps: list[float] = []
+    probe = replace(spec, steps=WARM + TIMED, epoch_steps=WARM + TIMED, validation_cases=1)
+    with TemporaryDirectory() as folder:
+        fit(
+            probe, training, training[:1], Path(folder), "", torch.device("cpu"),
+            lambda progress: stamps.append(time.perf_counter()) if progress.scores is None else None,
+        )  # fmt: skip
+    return max(int(seconds / median(b - a for a, b in pairwise(stamps[WARM:]))), 20)
+
+
+def measure_depth(network: torch.nn.Module, depth: int | None, spec: TrainSpec, validation: list) -> dict:
+    """Mean Dice over cases and labels, milliseconds and GFLOP of one window, parameters of the network up to there."""
+    predict = eager(network, torch.device("cpu"), "fp32", depth)
+    window = torch.zeros(1, spec.network.in_channels, *spec.window.size)
+    with FlopCounterMode(display=False) as counter:
+        predict(window)
+    times = []
+    for _ in range(TIMED):
+        started = time.perf_counter()
+        predict(window)
+        times.append(time.perf_counter() - started)
+    scores = []
+    for sample in validation:
+        classes = collect(stream(predict, sample.image, spec.window)).argmax(0).numpy()
+        target = sample.target.numpy()
+        scores.append(mean(dice(classes == k, target == k) for k in range(1, spec.network.out_channels)))
+    pruned = spec.network if depth is None else _pruned(spec.network, depth)
+    return {
+        "depth": depth,
+        "dice": round(mean(scores), 5),
+        "milliseconds": round(1000 * median(times), 2),
+        "gflop": round(counter.get_total_flops() / 1e9, 3),
+        "parameters": sum(p.numel() for p in build_network(pruned).parameters()),
+    }
+
+
+def _pruned(spec: NetworkSpec, depth: int) -> NetworkSpec:
+    return replace(spec, widths=spec.widths[: depth + 1])
+
+
+def table(options: argparse.Namespace) -> str:
+    """Means and standard deviations over the seeds, with what is missing."""
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    planned = len(FOLDS) * len(NETWORKS) * 2 * 3
+    lines = [
+        "# UNet against UNet++",
+        "",
+        "Same split, batches and augmentation; mean (standard deviation) over seeds; Dice of the network's classes on "
+        "the fold held out, by the last weights (no checkpoint was picked). Written by `benchmarks/networks.py`.",
+        "",
+        f"{len(runs)} of {planned} runs are done.",
+        "",
+        "| data | budget | network | depth | seeds | steps | Dice | M parameters | GFLOP a window | ms a window |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    keys = sorted({(run["set"], run["budget"], run["network"]) for run in runs})
+    for key in keys:
+        group = [run for run in runs if (run["set"], run["budget"], run["network"]) == key]
+        for n, row in enumerate(group[0]["depths"]):
+            scores = [run["depths"][n]["dice"] for run in group]
+            spread = f" ({stdev(scores):.3f})" if len(scores) > 1 else ""
+            steps = sorted({run["steps"] for run in group})
+            cells = (
+                key[0], key[1], key[2], row["depth"] or "-", len(group),
+                steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}", f"{mean(scores):.3f}{spread}",
+                f"{row['parameters'] / 1e6:.2f}", f"{row['gflop']:.2f}",
+                f"{median(run['depths'][n]['milliseconds'] for run in group):.0f}",
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", default=list(FOLDS), choices=list(FOLDS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--budget", nargs="+", default=["steps", "wall"], choices=["steps", "wall"])
+    parser.add_argument("--steps", type=int, default=1000, help="of the equal-steps budget")
+    parser.add_argument("--minutes", type=float, default=15, help="of the equal-time budget")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--work", type=Path, default=Path("runs/networks"))
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

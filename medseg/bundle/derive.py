@@ -1,0 +1,70 @@
+"""Bundles made of bundles: several that answer together, and a UNet++ without its deepest part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.weights import load_network
+from medseg.domain.errors import UsageError
+from medseg.networks.build import build_network
+from medseg.networks.ensemble import join_weights
+
+
+def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, Tensor]]:
+    """The bundle and weights of the ensemble of two or more bundles, as of the folds of a cross-validation.
+
+    A localiser is not taken along: `medseg bundle localise` adds it.
+    Raises: UsageError if they differ in more than weights, fold and name; BundleError as `load_network`.
+    """
+    if len(parts) < 2:
+        raise UsageError("an ensemble needs at least two bundles")
+    first = parts[0].bundle
+    for part in parts[1:]:
+        for field, value in vars(_form(first)).items():
+            if getattr(_form(part.bundle), field) != value:
+                raise UsageError(f"{part.folder}: its {field} is not that of {parts[0].folder}; they cannot be joined")
+    options = {**(first.network.options or {}), "members": len(parts)}
+    if (first.network.options or {}).get("members", 1) > 1:
+        raise UsageError(f"{parts[0].folder}: is an ensemble already; join the bundles it was made of")
+    network = replace(first.network, options=options)
+    weights = join_weights([load_network(part).state_dict() for part in parts])
+    return replace(_form(first), name=name, version=first.version, network=network), weights
+
+
+def pruned(stored: StoredBundle, depth: int, name: str) -> tuple[Bundle, dict[str, Tensor]]:
+    """The bundle and weights of a UNet++ up to a depth: what deeper heads alone need is gone.
+
+    Raises: UsageError if its network is no UNet++ of more than that depth.
+    """
+    spec = stored.bundle.network
+    greatest = spec.greatest_depth
+    if greatest is None or not 1 <= depth < greatest:
+        there = "one depth" if greatest is None else f"depths 1 to {greatest}"
+        raise UsageError(f"{stored.folder}: its {spec.preset} has {there} and cannot be pruned to {depth}")
+    smaller = replace(spec, widths=spec.widths[: depth + 1])
+    weights = load_network(stored).state_dict()
+    kept = {key: weights[key] for key in build_network(smaller).state_dict()}
+    return replace(
+        _form(stored.bundle),
+        network=smaller,
+        name=name,
+        version=stored.bundle.version,
+        fold=stored.bundle.fold,
+        depths=tuple(score for score in stored.bundle.depths if score.depth <= depth),
+    ), kept
+
+
+def parameters_of_depth(stored: StoredBundle, depth: int) -> int:
+    """How many parameters a UNet++ has down to a depth."""
+    spec = stored.bundle.network
+    smaller = build_network(replace(spec, widths=spec.widths[: depth + 1]))
+    return sum(parameter.numel() for parameter in smaller.parameters())
+
+
+def _form(bundle: Bundle) -> Bundle:
+    """What bundles of one training plan share; what was measured or added afterwards is left out."""
+    return replace(bundle, name="", version="", weights_sha256="", fold=None, depths=(), quality=None, localiser=None)

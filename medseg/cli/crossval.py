@@ -1,0 +1,97 @@
+"""`medseg crossval`: every case is scored by a network that has not seen it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from medseg.metrics.table import ScoreTable
+
+
+def crossval(
+    manifest: Annotated[Path, typer.Argument(help="The data set: a JSON file of `medseg manifest build`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the folds' bundles and the scores.")],
+    folds: Annotated[int, typer.Option(min=2, help="How many; as many as groups where the folds are given.")] = 5,
+    network: Annotated[str, typer.Option(help="unet, unetpp, ... or a MONAI network.")] = "unet",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each fold.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
+    plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the plan; may be repeated.")] = None,
+    join: Annotated[bool, typer.Option("--join", help="Also pack the ensemble of the folds, OUTPUT/joined.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Train one bundle for each fold, score each on the fold that it has not seen, and put the scores together.
+
+    What is done stays done: the same command goes on after any stop.
+    """
+    import json
+
+    from medseg.bundle.store import find_bundle
+    from medseg.cli.bundle_make import join as join_bundles
+    from medseg.cli.train import train
+    from medseg.io.files import require_writable, write_text
+
+    require_writable(output)
+    bundles = []
+    for number in range(1, folds + 1):
+        folder = output / f"fold{number}"
+        bundles.append(folder)
+        if not folder.exists():
+            train(
+                manifest, folder, network, steps, seed, plan, settings, f"{number}/{folds}", data,
+                device=device, threads=threads, quiet=quiet,
+            )  # fmt: skip
+    tables = [_scores(folder, manifest, data, device, threads, quiet) for folder in bundles]
+    table = pooled(tables)
+    facts = {
+        "manifest": manifest.stem,
+        "folds": folds,
+        "weights_sha256": [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles],
+    }
+    write_text(output / "scores_crossval.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
+    write_text(output / "scores_crossval.csv", table.to_csv())
+    if join and not (output / "joined").exists():
+        join_bundles([str(folder) for folder in bundles], output / "joined")
+    print(table.to_markdown(), end="")
+    print(f"medseg: {folds} folds; tables in {output}", file=sys.stderr)
+
+
+def pooled(tables: list[ScoreTable]) -> ScoreTable:
+    """One table of all folds' rows and refused cases: intervals are over all cases."""
+    from medseg.metrics.table import ScoreTable
+
+    rows = tuple(row for table in tables for row in table.rows)
+    return ScoreTable(rows, refused=tuple(refused for table in tables for refused in table.refused))
+
+
+def _scores(
+    folder: Path, manifest: Path, data: Path | None, device: str, threads: int | None, quiet: bool
+) -> ScoreTable:
+    """Of the fold held out; measured once, then read from the bundle's docs."""
+    import json
+
+    from medseg.bundle.store import find_bundle
+    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
+    from medseg.io.files import write_text
+    from medseg.io.manifest import read_manifest
+    from medseg.metrics.table import ScoreTable
+
+    stored = find_bundle(str(folder))
+    kept = folder / "docs" / f"scores_{HELD_OUT}.json"
+    if kept.exists():
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        if found.get("weights_sha256") == stored.bundle.weights_sha256:
+            return ScoreTable.from_dict(found)
+    settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet)
+    done = evaluate_bundle(stored, settings.cases_for(stored), settings)
+    require_some(done)
+    write_text(kept, json.dumps(done.to_dict(), indent=1) + "\n")
+    write_text(kept.with_suffix(".csv"), done.table.to_csv())
+    return done.table

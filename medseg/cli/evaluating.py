@@ -1,0 +1,162 @@
+"""Bundle and manifest become scores: what `evaluate`, `compare` and `train` have in common."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from medseg.domain.wishes import NO_WISHES, Wishes
+
+if TYPE_CHECKING:
+    import torch
+
+    from medseg.bundle.bundle import StoredBundle
+    from medseg.domain.manifest import Case, Manifest, Split
+    from medseg.inference.evaluate import Evaluated
+    from medseg.metrics.table import Refused, ScoreTable
+    from medseg.reports.gallery import Gallery
+
+HELD_OUT = "held-out"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one evaluation, as the command line gave them; `described` is what the manifest holds."""
+
+    manifest: Path
+    described: Manifest
+    split: str
+    tolerance: float
+    data: Path | None
+    device: str
+    precision: str
+    threads: int | None
+    quiet: bool
+    wishes: Wishes = NO_WISHES
+
+    def cases_for(self, stored: StoredBundle) -> tuple[Case, ...]:
+        """The cases of the split; "held-out": those of the fold that did not train the bundle.
+
+        Raises: UsageError for an unknown split, or one that trained the bundle though it does not say so; InputError
+        if it has no cases, or labels that are not the bundle's.
+        """
+        from medseg.domain.errors import InputError, UsageError
+        from medseg.domain.manifest import SPLITS, held_out
+
+        fold = stored.bundle.fold
+        if self.split not in (*SPLITS, HELD_OUT):
+            raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT))}")
+        if self.split == HELD_OUT:
+            if fold is None:
+                raise UsageError(f"--split {HELD_OUT}: bundle {stored.bundle.name} was not trained with --fold")
+            cases = held_out(self.described, fold).part("validation")
+        elif fold is not None:
+            raise UsageError(
+                f"--split {self.split}: bundle {stored.bundle.name} was trained on all folds but {fold}, whatever the "
+                f"split; give --split {HELD_OUT}"
+            )
+        else:
+            cases = self.described.part(cast("Split", self.split))
+        if not cases:
+            raise InputError(f"{self.manifest}: has no {self.split} cases")
+        if self.described.labels != stored.bundle.labels:
+            raise InputError(
+                f"{self.manifest}: its label table is not that of bundle {stored.bundle.name}; compare both"
+            )
+        return cases
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A bundle's scores, how they came about, and pictures of its worst cases.
+
+    facts: plain data that stand above the scores in the JSON file.
+    """
+
+    stored: StoredBundle
+    evaluated: Evaluated
+    facts: dict[str, Any]
+    gallery: Gallery
+
+    @property
+    def table(self) -> ScoreTable:
+        """The scores."""
+        return self.evaluated.table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return self.facts | {"seconds": dict(self.evaluated.seconds)} | self.table.to_dict()
+
+
+def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Settings) -> Evaluation:
+    """Segment and score the cases; each refused one is told on stderr and the others go on.
+
+    Raises: what is no refusal of a single case.
+    """
+    from medseg import __version__
+    from medseg.backends.precision import choose_precision
+    from medseg.bundle.weights import load_network
+    from medseg.cli import progress
+    from medseg.cli.device import choose_device
+    from medseg.data.dataset import load_case
+    from medseg.inference.evaluate import ScoredCase, evaluate_cases
+    from medseg.inference.model import load_model
+    from medseg.io.manifest import data_root
+    from medseg.io.manifest_build import sha256_of
+    from medseg.metrics.ranking import badness, leading_metric
+    from medseg.metrics.table import ScoreTable, case_means
+    from medseg.reports.gallery import Gallery
+    from medseg.reports.versus import draw_versus
+
+    described = settings.described
+    root = data_root(described, settings.manifest, settings.data)
+    chosen: torch.device = choose_device(settings.device, settings.threads)
+    model = load_model(stored, chosen, choose_precision(settings.precision, chosen), settings.wishes)
+    gallery = Gallery()
+    with progress.bar("evaluating", len(cases), settings.quiet) as advance:
+
+        def keep(scored: ScoredCase) -> None:
+            metric = leading_metric(ScoreTable(scored.rows))
+            (score,) = case_means(scored.rows, metric).values()
+            gallery.offer(
+                scored.case.id,
+                badness(metric, score),
+                lambda: draw_versus(scored.volume, scored.prediction, scored.reference),
+            )
+            advance(1)
+
+        def tell(refused: Refused) -> None:
+            print(f"medseg: {refused.case}: {refused.reason}", file=sys.stderr, flush=True)
+            advance(1)
+
+        evaluated = evaluate_cases(
+            cases, lambda case: load_case(described, case, root), model, root, settings.tolerance, keep, tell
+        )
+    facts = {
+        "bundle": stored.bundle.name,
+        "version": stored.bundle.version,
+        "weights_sha256": stored.bundle.weights_sha256,
+        "network": stored.bundle.network.preset,
+        "parameters": sum(value.numel() for value in load_network(stored).parameters()),
+        "manifest": described.name,
+        "manifest_sha256": sha256_of(settings.manifest),
+        "split": settings.split,
+        "cases": len(cases),
+        "device": str(chosen.type),
+        "precision": model.precision,
+        "asked for": model.settings,
+        "tolerance": settings.tolerance,
+        "distance_unit": evaluated.distance_unit,
+        "medseg_version": __version__,
+    }
+    return Evaluation(stored, evaluated, facts, gallery)
+
+
+def require_some(done: Evaluation) -> None:
+    """Raises: InputError if every case was refused: there is nothing to tell."""
+    from medseg.domain.errors import InputError
+
+    if not done.table.rows:
+        raise InputError(f"all {done.facts['cases']} cases were refused, for the reasons above")

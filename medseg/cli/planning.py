@@ -1,0 +1,165 @@
+"""What `medseg train` trains by: suggested from the data, taken from a file, changed by single settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from medseg.domain.manifest import Case, Manifest
+    from medseg.domain.volume import Volume
+    from medseg.engines.defaults import Suggestion
+    from medseg.engines.plan import TrainSpec
+
+
+def suggested(
+    manifest: Manifest, root: Path, device: torch.device, network: str, steps: int | None, seed: int
+) -> Suggestion:
+    """The default plan with its reasons; reads at most 64 training cases.
+
+    Raises: InputError where there is no training case or nothing is labelled; as `load_case`.
+    """
+    from medseg.data.fingerprint import fingerprint, sample_cases
+    from medseg.domain.errors import InputError
+    from medseg.engines.defaults import describe_device, suggest
+
+    cases = manifest.part("train")
+    if not cases:
+        raise InputError(f"{manifest.name}: has no training cases; build the manifest with --split GROUP=train")
+    seen = fingerprint(
+        _readable(manifest, sample_cases(cases), root),
+        len(cases),
+        manifest.labels.values,
+        manifest.labels.kind == "instances",
+    )
+    return suggest(manifest, seen, describe_device(device, _memory_bytes()), network, steps, seed)
+
+
+def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator[tuple[Volume, NDArray[Any]]]:
+    """Those that can be used; the others are refused all together when the training reads them.
+
+    Raises: the last refusal if there are no others.
+    """
+    from medseg.data.dataset import load_case
+    from medseg.domain.errors import InputError
+
+    some, last = False, None
+    for case in cases:
+        try:
+            pair = load_case(manifest, case, root)
+        except InputError as error:
+            last = error
+        else:
+            some = True
+            yield pair
+    if last is not None and not some:
+        raise last
+
+
+def with_settings(spec: TrainSpec, settings: Sequence[str]) -> TrainSpec:
+    """The plan with single values replaced: "batch.count=4", "network.widths=[16,32]", "keep=last".
+
+    Raises: UsageError for a key that the plan has not, or a value of another type.
+    """
+    import json
+
+    from medseg.domain.errors import UsageError
+    from medseg.domain.spec import from_plain, to_plain
+    from medseg.engines.plan import TrainSpec
+
+    plain: dict[str, Any] = to_plain(spec)
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or not path:
+            raise UsageError(f"--set {setting}: give KEY=VALUE, as batch.count=4; the keys are those of plan.json")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text  # a word needs no quotes
+        *parents, last = path.split(".")
+        place = plain
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"--set {setting}: {parent} holds no further keys")
+        place[last] = value
+    return from_plain(TrainSpec, plain, "--set")
+
+
+def read_plan(path: Path) -> TrainSpec:
+    """Raises: UsageError, naming the file, for one that is missing or no plan."""
+    import json
+
+    from medseg.domain.errors import UsageError
+    from medseg.domain.spec import from_plain
+    from medseg.engines.plan import TrainSpec
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--plan {path}: cannot be read as JSON ({error}); give the plan.json of a training"
+        ) from error
+    return from_plain(TrainSpec, data, str(path))
+
+
+def keep_plan(spec: TrainSpec, work: Path) -> None:
+    """plan.json of the training; raises UsageError where the folder holds the checkpoints of another plan."""
+    import json
+
+    from medseg.domain.errors import UsageError
+    from medseg.domain.spec import to_plain
+    from medseg.io.files import write_text
+
+    path = work / "plan.json"
+    if any(work.glob("step-*.pt")) and path.exists() and read_plan(path) != spec:
+        raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
+    write_text(path, json.dumps(to_plain(spec), indent=1) + "\n")
+
+
+def keep_fingerprint(suggestion: Suggestion, work: Path) -> None:
+    """fingerprint.json: what the data look like, and the reason of every default."""
+    import json
+
+    from medseg.domain.spec import to_plain
+    from medseg.io.files import write_text
+
+    content = {"fingerprint": to_plain(suggestion.seen), "reasons": suggestion.reasons}
+    write_text(work / "fingerprint.json", json.dumps(content, indent=1) + "\n")
+
+
+def explained(suggestion: Suggestion) -> list[str]:
+    """A line for every choice: its key in the plan, the value, the reason."""
+    import json
+
+    from medseg.domain.spec import to_plain
+
+    plain = to_plain(suggestion.spec)
+    lines = []
+    for key, reason in suggestion.reasons.items():
+        value: Any = plain
+        for part in key.split("."):
+            value = (value or {}).get(part)
+        shown = "" if isinstance(value, dict) else f" {json.dumps(1 if value is None else value)}"
+        lines.append(f"{key}{shown}: {reason}")
+    return lines
+
+
+def reasons_of(suggestion: Suggestion, spec: TrainSpec) -> dict[str, str]:
+    """The reasons of a plan that was suggested; what was then changed says so."""
+    from medseg.domain.spec import to_plain
+    from medseg.reports.training import flat
+
+    before, after = flat(to_plain(suggestion.spec)), flat(to_plain(spec))
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return suggestion.reasons | dict.fromkeys(changed, "set on the command line")
+
+
+def _memory_bytes() -> int:
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,196 @@
+"""The plan that a data set's fingerprint and the device's memory suggest, and the reason of every choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+
+from medseg.data.augment import AugmentSpec
+from medseg.data.dataset import BatchSpec
+from medseg.data.fingerprint import Fingerprint
+from medseg.data.preprocess import PreprocessSpec
+from medseg.domain.manifest import Manifest
+from medseg.engines.plan import OptimiserSpec, TrainSpec, target_classes
+from medseg.losses import LossSpec
+from medseg.networks.build import MONAI_NETWORKS, NetworkSpec
+from medseg.windows import WindowSpec
+
+# Voxels of a patch that a step can afford, by device and number of axes; measured on two CPU cores and one H100-class
+# GPU's memory: a CPU step of 8 such patches takes about a second and a half.
+_PATCH_VOXELS = {("cpu", 2): 192**2, ("cpu", 3): 32 * 48 * 32, ("cuda", 2): 512**2, ("cuda", 3): 128**3}
+_WIDEST = {2: 256, 3: 192}
+_MOST_LEVELS = {2: 6, 3: 5}
+_LEAST_COARSEST = 2
+_SMALL_PIECE = 8.0
+_FEW_CASES = 2000
+_BYTES_A_VALUE = 4 * 14  # of a finest level's channel: what forward keeps and backward makes, all levels counted
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a plan needs to know of the machine: "cpu" or "cuda", and how much memory a training may take."""
+
+    kind: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A plan, for each choice (by its key in the plan) the reason in words, and the data set they follow from."""
+
+    spec: TrainSpec
+    reasons: dict[str, str]
+    seen: Fingerprint
+
+
+def suggest(
+    manifest: Manifest, seen: Fingerprint, device: Device, preset: str = "unet", steps: int | None = None, seed: int = 0
+) -> Suggestion:
+    """The plan to train with by default; every part of it can be replaced before `fit` takes it."""
+    reasons: dict[str, str] = {}
+    preprocess = _preprocess(manifest, seen, reasons)
+    patch = _patch(seen, device, preset, reasons)
+    size = _size(seen, device, patch, reasons)
+    network = _network(manifest, seen, preset, patch, size, reasons)
+    batch = _batch(seen, size, network, device, reasons)
+    reasons["steps"] = "the rate falls to nearly nothing by then; about two hours on two CPU cores, minutes on a GPU"
+    spec = TrainSpec(
+        network=network,
+        preprocess=preprocess,
+        window=_window(manifest, size, reasons),
+        batch=batch,
+        augment=_augment(manifest, seen, reasons),
+        loss=LossSpec(),
+        optimiser=OptimiserSpec(weight_decay=2e-2, ema=0.998),
+        steps=steps or 4000,
+        seed=seed,
+    )
+    return Suggestion(spec, reasons, seen)
+
+
+def _preprocess(manifest: Manifest, seen: Fingerprint, reasons: dict[str, str]) -> PreprocessSpec:
+    if seen.spacing_mm is not None:
+        spacing = " x ".join(f"{mm:g}" for mm in seen.spacing_mm)
+        reasons["preprocess.spacing_mm"] = f"the median spacing of {seen.sampled} cases is {spacing} mm"
+    if manifest.modality == "CT":
+        low, high = seen.intensity[:2]
+        reasons["preprocess.normalise"] = f"CT is calibrated: the labels lie within {low:g} to {high:g} HU"
+        return PreprocessSpec(manifest.channels, seen.spacing_mm, "range", (low, high if high > low else low + 1))
+    kind = "zscore" if manifest.spatial_dims == 3 else "percentile"
+    reasons["preprocess.normalise"] = (
+        f"{manifest.modality} is not calibrated (99th percentiles differ {seen.intensity_spread:g}-fold): "
+        + ("each volume by its mean and deviation" if kind == "zscore" else "each picture by its percentiles")
+    )
+    return PreprocessSpec(manifest.channels, seen.spacing_mm, "zscore" if kind == "zscore" else "percentile")
+
+
+def _patch(seen: Fingerprint, device: Device, preset: str, reasons: dict[str, str]) -> int:
+    small = seen.piece_voxels[0]
+    if preset not in ("unet", "unetpp"):
+        return 1
+    if device.kind == "cpu" and small >= _SMALL_PIECE:
+        reasons["network.options.patch"] = (
+            f"nine of ten pieces are wider than {small:g} voxels, so a finest level of 2-voxel patches tells them, at "
+            f"a {2**seen.spatial_dims}th of the cost"
+        )
+        return 2
+    reasons["network.options.patch"] = (
+        f"a tenth of the pieces is at most {small:g} voxels wide: they need every voxel"
+        if small < _SMALL_PIECE
+        else "a GPU affords the full resolution"
+    )
+    return 1
+
+
+def _size(seen: Fingerprint, device: Device, patch: int, reasons: dict[str, str]) -> tuple[int, ...]:
+    dims = seen.spatial_dims
+    budget = _PATCH_VOXELS[("cpu" if device.kind == "cpu" else "cuda", dims)]
+    unit = 8 * patch
+    size = [max(-(-n // unit) * unit, unit) for n in seen.shape]
+    while prod(size) > budget and max(size) > unit:
+        most = max((a for a in range(dims) if size[a] > unit), key=lambda a: size[a] / seen.shape[a])
+        size[most] -= unit
+    reasons["batch.size"] = (
+        f"the median image of {_by(seen.shape)} voxels, cut evenly to the {budget} voxels that a step "
+        f"affords ({device.kind})"
+    )
+    return tuple(size)
+
+
+def _network(
+    manifest: Manifest, seen: Fingerprint, preset: str, patch: int, size: tuple[int, ...], reasons: dict[str, str]
+) -> NetworkSpec:
+    dims = seen.spatial_dims
+    if preset in MONAI_NETWORKS:
+        return NetworkSpec(preset, dims, manifest.channels, target_classes(manifest))
+    width = 16 * (patch if dims == 3 else 1)
+    widths, smallest = [width], min(size) // patch
+    while smallest // 2 >= _LEAST_COARSEST and len(widths) < _MOST_LEVELS[dims]:
+        smallest //= 2
+        widths.append(min(2 * widths[-1], _WIDEST[dims]))
+    reasons["network.widths"] = (
+        f"{len(widths)} levels leave {smallest} voxels of the patch's shortest edge; doubled from {width} to at most "
+        f"{_WIDEST[dims]}"
+    )
+    options = {"patch": patch} if patch > 1 else None
+    return NetworkSpec(preset, dims, manifest.channels, target_classes(manifest), tuple(widths), options)
+
+
+def _batch(
+    seen: Fingerprint, size: tuple[int, ...], network: NetworkSpec, device: Device, reasons: dict[str, str]
+) -> BatchSpec:
+    width = network.widths[0] if network.widths else 32
+    coarser = (network.options or {}).get("patch", 1) ** seen.spatial_dims
+    one = prod(size) // coarser * width * _BYTES_A_VALUE
+    wanted = 8 if seen.spatial_dims == 3 else 12
+    count = int(max(2, min(wanted, device.memory_bytes // 2 // one)))
+    reasons["batch.count"] = (
+        f"a patch takes about {one / 2**20:.0f} MiB in training; {count} fit half of "
+        f"{device.memory_bytes / 2**30:.0f} GiB"
+    )
+    share = 0.5 if seen.labelled_share < 0.02 else 0.33
+    reasons["batch.foreground"] = f"labels fill {100 * seen.labelled_share:.1f} % of the images"
+    return BatchSpec(size, count, share)
+
+
+def _window(manifest: Manifest, size: tuple[int, ...], reasons: dict[str, str]) -> WindowSpec:
+    reasons["window.size"] = "that of a patch; pictures are walked in windows a third larger"
+    wide = size if manifest.spatial_dims == 3 else tuple(n * 4 // 3 for n in size)
+    return WindowSpec(wide, overlap=0.5, weighting="gaussian", batch=4)
+
+
+def _augment(manifest: Manifest, seen: Fingerprint, reasons: dict[str, str]) -> AugmentSpec:
+    dims = manifest.spatial_dims
+    sided = [name for name in manifest.labels.names if {"left", "right"} & set(name.lower().split())]
+    if manifest.modality == "microscopy":
+        spec = AugmentSpec((0, 1, 2)[:dims], 180.0, 1.6, 2.0, 0.7, 0.2)
+        why = "microscopy has no up and down and many magnifications"
+    elif dims == 2:
+        spec = AugmentSpec((0,), 30.0, 1.4, 2.0, 0.7, 0.2)
+        why = "slices keep their up and down"
+    else:
+        spec = AugmentSpec((0,), 20.0, 1.25, 1.5, 0.6, 0.15)
+        why = "volumes keep their axes"
+    if sided:
+        spec = replace(spec, flip_axes=())
+        why += f"; {sided[0]} must not become its mirror image"
+    if seen.cases > _FEW_CASES:
+        spec = replace(spec, spatial_chance=spec.spatial_chance / 2, intensity_chance=spec.intensity_chance / 2)
+        why += f"; half as often, for {seen.cases} cases"
+    else:
+        why += f"; often, for only {seen.cases} cases"
+    reasons["augment"] = why
+    return spec
+
+
+def _by(numbers: tuple[int, ...]) -> str:
+    return " x ".join(map(str, numbers))
+
+
+def describe_device(device: torch.device, cpu_bytes: int) -> Device:
+    """The device of torch as a plan sees it; cpu_bytes: the memory of the machine."""
+    if device.type == "cuda":
+        return Device("cuda", int(torch.cuda.get_device_properties(device).total_memory))
+    return Device("cpu", cpu_bytes)

@@ -1,0 +1,85 @@
+"""Whether an image suits a bundle and the machine, asked before any work."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from medseg.bundle.bundle import Bundle, SpacingRange
+from medseg.domain.errors import GridError, InputError
+from medseg.domain.geometry import Geometry
+from medseg.domain.volume import Volume
+from medseg.io.memory import require_memory
+
+# Where a bundle declares nothing: from the finest micro-CT of an organ to beyond the thickest slice.
+_ANY_SPACING = SpacingRange(0.01, 20.0)
+_ROUNDING = 1.001  # of sizes in float32 headers
+
+# Bytes for a voxel, measured as the growth of the process: of the image on its own grid without resampling; of the
+# image and of the network's grid with it.
+_ALONE, _SOURCE, _GRID = 30, 20, 50
+
+
+def require_spacing(volume: Volume, bundle: Bundle, name: str) -> None:
+    """Raises: GridError for voxels of a size that the bundle does not take, mostly a mistake of units.
+
+    Pictures and images of unknown pixel size are not asked.
+    """
+    if volume.geometry.spatial_dims != 3 or not volume.geometry.calibrated:
+        return
+    taken = bundle.spacing_range or _ANY_SPACING
+    spacing_mm = volume.geometry.spacing_mm
+    if min(spacing_mm) < taken.smallest_mm / _ROUNDING or max(spacing_mm) > taken.largest_mm * _ROUNDING:
+        raise GridError(
+            f"{name}: voxels of {' x '.join(f'{s:.4g}' for s in spacing_mm)} mm, bundle {bundle.name} takes "
+            f"{taken.smallest_mm:g} to {taken.largest_mm:g} mm; set the true size and its unit in the file"
+        )
+
+
+def require_size(volume: Volume, bundle: Bundle, name: str) -> None:
+    """Raises: InputError where the network's coarsest level would not have one voxel of the image along some axis.
+
+    Whatever is larger but smaller than a window is padded.
+    """
+    least = 2 ** (len(bundle.network.widths) - 1)
+    shape = grid_shape(volume.geometry, bundle)
+    if 1 in volume.geometry.shape_ijk or min(shape) < least:
+        kinds = {2: "a picture", 3: "a volume"}
+        raise InputError(
+            f"{name}: {' x '.join(map(str, volume.geometry.shape_ijk))} voxels are too few; bundle {bundle.name} takes "
+            f"{kinds[volume.geometry.spatial_dims]} of two or more along every axis that make {least} or more of its "
+            "own; give the whole image"
+        )
+
+
+def require_enough_memory(volume: Volume, bundle: Bundle, name: str) -> None:
+    """Raises: ResourceError, with the need in GiB, where the image on the network's grid would not fit."""
+    shape = " x ".join(map(str, volume.geometry.shape_ijk))
+    require_memory(name, need_bytes(volume, bundle), f"segmenting {shape} voxels", "segment a part (--roi)")
+
+
+def need_bytes(volume: Volume, bundle: Bundle) -> int:
+    """About what segmenting takes beside the image as read and the network; within a third of what was measured."""
+    source, classes = prod(volume.geometry.shape_ijk), bundle.network.out_channels
+    if bundle.preprocess.spacing_mm is None:
+        return source * (12 * bundle.preprocess.channels + 8 * classes)
+    grid = prod(grid_shape(volume.geometry, bundle))
+    if _is_sheared(volume.geometry):  # the logits of the whole image are kept
+        return source * _SOURCE + grid * (_GRID + 4 * classes)
+    return source * _ALONE if grid == source else source * _SOURCE + grid * _GRID
+
+
+def grid_shape(geometry: Geometry, bundle: Bundle) -> tuple[int, ...]:
+    """About the image's shape on the network's grid, in the order of the image's axes."""
+    spacing_mm = bundle.preprocess.spacing_mm
+    if spacing_mm is None or len(spacing_mm) != geometry.spatial_dims:
+        return geometry.shape_ijk
+    directions = np.abs(geometry.affine_ras[:3, : geometry.spatial_dims])
+    sizes = [spacing_mm[axis] for axis in directions.argmax(0)]
+    return tuple(max(round(e / s), 1) for e, s in zip(geometry.extent_mm, sizes, strict=True))
+
+
+def _is_sheared(geometry: Geometry) -> bool:
+    axes = geometry.perpendicular().affine_ras[:3, :3] / np.linalg.norm(geometry.affine_ras[:3, :3], axis=0)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4)

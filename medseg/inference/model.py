@@ -1,0 +1,104 @@
+"""A bundle ready to run, in the way that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+import torch
+from torch import nn
+
+from medseg.backends.eager import eager
+from medseg.backends.mirrored import mirrored, turned
+from medseg.backends.precision import Precision
+from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.template import load_template
+from medseg.bundle.weights import load_network
+from medseg.domain.errors import UsageError
+from medseg.domain.volume import Volume
+from medseg.domain.wishes import NO_WISHES, Wishes
+from medseg.inference.foreign import ForeignModel, load_foreign
+from medseg.networks.ensemble import Ensemble
+from medseg.windows import Network
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32.
+
+    template: the localiser's.
+    voters:   further answers to compare with: shallower heads, members of an ensemble, or mirror images.
+    settings: what was asked for beside the bundle's own values; stands in the report.
+    """
+
+    bundle: Bundle
+    network: Network
+    exact: Network
+    device: torch.device
+    precision: Precision
+    template: Volume | None = None
+    voters: tuple[Network, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@overload
+def load_model(
+    stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+) -> Model: ...
+@overload
+def load_model(
+    stored: ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+) -> ForeignModel: ...
+def load_model(
+    stored: StoredBundle | ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+) -> Model | ForeignModel:
+    """The bundle's network on the device; loaded once for many cases.
+
+    Raises: UsageError for a depth that the network has not, tta without mirror images in training, quality where
+    there is nothing to compare, or any of them of a bundle of other people; BundleError as `load_network`.
+    """
+    if isinstance(stored, ForeignBundle):
+        if wishes != NO_WISHES:
+            raise UsageError(f"{stored.folder}: --tta, --depth, --fast and --quality are for bundles of medseg")
+        return load_foreign(stored, device, precision)
+    bundle, depth = stored.bundle, wishes.depth
+    greatest = bundle.network.greatest_depth
+    if depth is not None and not 1 <= depth <= (greatest or 0):
+        there = "one depth" if greatest is None else f"depths 1 to {greatest}"
+        raise UsageError(f"--depth {depth}: the network of bundle {bundle.name} has {there}")
+    if wishes.tta and not bundle.flip_axes:
+        raise UsageError(f"--tta: bundle {bundle.name} was not trained with mirror images; leave it out")
+    network = load_network(stored)
+    wanted, exact = eager(network, device, precision, depth), eager(network, device, "fp32", depth)
+    voters = _voters(network, bundle, device, precision, depth) if wishes.quality else ()
+    if wishes.tta:
+        wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
+    settings = {name: value for name, value in vars(wishes).items() if value}
+    return Model(bundle, wanted, exact, device, precision, load_template(stored), voters, settings)
+
+
+def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int:
+    """The shallowest depth of a UNet++ that is within `worth` Dice of the best, by what was measured.
+
+    Raises: UsageError where no depths were measured.
+    """
+    if isinstance(stored, ForeignBundle) or not stored.bundle.depths:
+        raise UsageError(f"--fast: no depths of bundle {stored.folder} were measured; it may be no UNet++")
+    bundle = stored.bundle
+    best = max(score.dice for score in bundle.depths)
+    return next(score.depth for score in bundle.depths if score.dice >= best - worth)
+
+
+def _voters(
+    network: nn.Module, bundle: Bundle, device: torch.device, precision: Precision, depth: int | None
+) -> tuple[Network, ...]:
+    if isinstance(network, Ensemble):
+        return tuple(eager(member, device, precision, depth) for member in network.members)
+    deepest = depth or bundle.network.greatest_depth or 1
+    if deepest > 1:
+        return tuple(eager(network, device, precision, shallower) for shallower in range(1, deepest))
+    if bundle.flip_axes:
+        run = eager(network, device, precision, depth)
+        return tuple(turned(run, (axis,)) for axis in bundle.flip_axes)
+    raise UsageError(f"--quality: bundle {bundle.name} has one answer only: no depths, members or mirror images")

@@ -1,0 +1,66 @@
+"""Values of DICOM elements, each as what it must be or as None; nothing here raises for what a file says."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+Numbers = tuple[float, ...]
+
+
+def values(dataset: Any, keyword: str) -> list[Any] | None:
+    """The values of an element, one or many; None where there is none or they cannot be understood."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # pydicom converts on access, and a damaged value raises as the conversion happens to
+        return None
+    if value is None or value == "":
+        return None
+    return list(value) if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else [value]
+
+
+def numbers(dataset: Any, keyword: str, count: int) -> Numbers | None:
+    """So many finite numbers."""
+    try:
+        found = tuple(float(value) for value in values(dataset, keyword) or ())
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
+
+
+def number(dataset: Any, keyword: str) -> float | None:
+    """None where the element is missing or empty, NaN where it is there and no finite number."""
+    if keyword not in dataset or dataset.get_item(keyword).value in (None, b"", ""):
+        return None
+    found = numbers(dataset, keyword, 1)
+    return found[0] if found else math.nan
+
+
+def count(dataset: Any, keyword: str, default: int) -> int:
+    """A whole number, the default where there is none."""
+    found = numbers(dataset, keyword, 1)
+    return int(found[0]) if found else default
+
+
+def code(dataset: Any, keyword: str) -> str:
+    """A code string, so that it may stand in a message; empty where it is missing or free text."""
+    text = str((values(dataset, keyword) or [""])[0]).strip()
+    return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else ""
+
+
+def uid(dataset: Any, keyword: str) -> str:
+    """A UID, empty where it is missing or none."""
+    text = str((values(dataset, keyword) or [""])[0]).strip()
+    return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
+
+
+def text(dataset: Any, keyword: str) -> str:
+    """Whatever the element says, on one line; may name a patient."""
+    return " ".join(str((values(dataset, keyword) or [""])[0]).split())
+
+
+def item(dataset: Any, keyword: str) -> Any | None:
+    """The first item of a sequence."""
+    found = values(dataset, keyword)
+    return found[0] if found and hasattr(found[0], "get_item") else None

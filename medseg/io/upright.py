@@ -1,0 +1,44 @@
+"""Labels of tilted slices on an upright grid: viewers built on ITK refuse a NIfTI file with a shear, or halve it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medseg.domain.geometry import Float64Array, Geometry
+from medseg.domain.labels import LabelMap
+
+_LEANING = 1e-4  # cosine between slice axis and slice plane up to which ITK 5.4 keeps it
+_ROUNDING = 2e-3  # of direction cosines, which DICOM may state with three decimals
+
+
+def upright(label_map: LabelMap) -> LabelMap:
+    """The labels on a grid with perpendicular axes, where only the third axis of theirs leans; else as they are.
+
+    The new grid keeps the planes of the slices and the size of their voxels, and is widened within the planes until it
+    holds all of them. A slice is only shifted within its plane, by the nearest voxel: at most half a voxel off along
+    each of its two axes. What no slice covers is background.
+    """
+    geometry = label_map.geometry
+    lean = _lean(geometry)
+    if lean is None:
+        return label_map
+    shape, affine = geometry.shape_ijk, geometry.affine_ras.copy()
+    shifts = np.arange(shape[2])[:, None] * lean  # of each slice against the first, in voxels
+    start, stop = np.floor(shifts.min(0)).astype(int), np.ceil(shifts.max(0)).astype(int)
+    affine[:3, 2] -= affine[:3, :2] @ lean
+    affine[:3, 3] += affine[:3, :2] @ start
+    voxels = np.zeros((*(np.array(shape[:2]) + stop - start), shape[2]), label_map.voxels.dtype)
+    for k, (i, j) in enumerate(np.floor(shifts - start + 0.5).astype(int)):
+        voxels[i : i + shape[0], j : j + shape[1], k] = label_map.voxels[..., k]
+    return LabelMap(voxels, Geometry(voxels.shape, affine, geometry.calibrated), label_map.table)
+
+
+def _lean(geometry: Geometry) -> Float64Array | None:
+    """By how many voxels along its first two axes each slice lies beside the one before; None for an upright grid."""
+    if geometry.spatial_dims != 3:
+        return None
+    axes = geometry.affine_ras[:3, :3] / np.array(geometry.spacing_mm)
+    if abs(axes[:, 0] @ axes[:, 1]) > _ROUNDING or np.abs(axes[:, :2].T @ axes[:, 2]).max() <= _LEANING:
+        return None
+    in_plane = np.linalg.lstsq(geometry.affine_ras[:3, :2], geometry.affine_ras[:3, 2], rcond=None)[0]
+    return np.asarray(in_plane, dtype=np.float64)

@@ -1,0 +1,79 @@
+"""Bundles made of bundles, and what is measured of them, by command."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from medseg.bundle.store import find_bundle
+from medseg.networks.build import NetworkSpec
+from tests.bundles import stored_bundle, volume_bundle
+from tests.commands import medseg
+from tests.datasets import balls
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """balls.json with twelve validation cases, and a UNet++ of random weights that knows its labels."""
+    folder = tmp_path_factory.mktemp("make")
+    balls(folder, (1, 12, 1))
+    bundle = replace(volume_bundle(), network=NetworkSpec("unetpp", 3, 1, 3, (4, 6, 8)), flip_axes=(0,))
+    stored_bundle(bundle, folder / "deep")
+    stored_bundle(replace(volume_bundle(), flip_axes=(0,)), folder / "plain")
+    return folder
+
+
+def test_depths_are_measured_and_then_chosen_by(folder, tmp_path):
+    done = medseg("bundle", "depths", folder / "deep", folder / "balls.json", "--device", "cpu", "-q")
+    assert done.code == 0, done.err
+    found = find_bundle(str(folder / "deep")).bundle.depths
+    assert [score.depth for score in found] == [1, 2]
+    assert 0 < found[0].parameters < found[1].parameters
+    assert all(0 <= score.dice <= 1 and score.seconds > 0 for score in found)
+    assert "depth 2: Dice" in done.out
+    assert medseg("bundle", "check", folder / "deep").code == 0
+    refused = medseg("bundle", "depths", folder / "plain", folder / "balls.json", "--device", "cpu")
+    assert (refused.code, "has one depth" in refused.err) == (2, True)
+
+
+def test_pruned_by_command(folder, tmp_path):
+    done = medseg("bundle", "prune", folder / "deep", "--depth", "1", "-o", tmp_path / "small")
+    assert done.code == 0, done.err
+    assert find_bundle(str(tmp_path / "small")).bundle.network.widths == (4, 6)
+    assert medseg("bundle", "check", tmp_path / "small").code == 0
+    assert medseg("bundle", "prune", folder / "deep", "--depth", "1", "-o", tmp_path / "small").code == 7
+
+
+def test_quality_is_measured_and_then_told(folder, tmp_path):
+    done = medseg(
+        "bundle", "quality", folder / "plain", folder / "balls.json", "--poor", "0.5", "--device", "cpu", "-q"
+    )
+    assert done.code == 0, done.err
+    fit = find_bundle(str(folder / "plain")).bundle.quality
+    assert (fit.cases, fit.poor) == (12, 0.5)
+    assert "correlation" in done.out
+    told = medseg(
+        "segment", folder / "data" / "0.nii.gz", "-b", folder / "plain", "-o", tmp_path, "--quality", "--json", "-q"
+    )
+    assert told.code == 0, told.err
+    (report,) = json.loads(told.out)
+    assert set(report["quality"]) == {"agreement", "expected_dice", "review"}
+    few = medseg("bundle", "quality", folder / "plain", folder / "balls.json", "--split", "test", "--device", "cpu")
+    assert (few.code, "too few" in few.err) == (3, True)
+
+
+def test_depth_fast_and_mirror_images_on_the_command_line(folder, tmp_path):
+    image = folder / "data" / "0.nii.gz"
+
+    def settings(name, *wishes):
+        done = medseg(
+            "segment", image, "-b", folder / "deep", "-o", tmp_path / name, "--json", "-q", "--device", "cpu", *wishes
+        )
+        assert done.code == 0, done.err
+        return json.loads(done.out)[0]["settings"]
+
+    assert settings("a", "--depth", "1", "--tta") == {"roi": [], "depth": 1, "tta": True}
+    medseg("bundle", "depths", folder / "deep", folder / "balls.json", "--device", "cpu", "-q")
+    assert settings("b", "--fast")["depth"] in (1, 2)
+    both = medseg("segment", image, "-b", folder / "deep", "-o", tmp_path / "c", "--fast", "--depth", "1")
+    assert (both.code, "--fast" in both.err) == (2, True)

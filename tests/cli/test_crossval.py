@@ -1,0 +1,78 @@
+"""Every case is scored once, by a network that has not seen it; what is done stays done."""
+
+import json
+
+import pytest
+
+from medseg.bundle.store import find_bundle
+from tests.commands import medseg
+from tests.datasets import balls, short_plan, write_plan
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A data set of six cases, its three folds trained for two steps, and the answer of the command."""
+    folder = tmp_path_factory.mktemp("crossval")
+    manifest = balls(folder / "set", (4, 1, 1))
+    plan = write_plan(short_plan(manifest, steps=2), folder / "plan.json")
+    arguments = (
+        "crossval",
+        manifest,
+        "-o",
+        folder / "out",
+        "--folds",
+        "3",
+        "--plan",
+        plan,
+        "--join",
+        "--device",
+        "cpu",
+    )
+    return folder, manifest, arguments, medseg(*arguments, "-q")
+
+
+def test_every_case_is_scored_once(done):
+    folder, _, _, answer = done
+    assert answer.code == 0, answer.err
+    scores = json.loads((folder / "out" / "scores_crossval.json").read_text())
+    cases = [row["case"] for row in scores["rows"] if row["label"] == "liver"]
+    assert sorted(cases) == [f"case{n}" for n in range(6)]
+    assert "| all | 6 |" in answer.out
+    folds = [find_bundle(str(folder / "out" / f"fold{n}")).bundle.fold for n in (1, 2, 3)]
+    assert [str(fold) for fold in folds] == ["1/3", "2/3", "3/3"]
+
+
+def test_the_folds_answer_together(done):
+    folder, *_ = done
+    joined = find_bundle(str(folder / "out" / "joined")).bundle
+    assert joined.network.options == {"members": 3}
+    assert joined.fold is None
+    assert medseg("bundle", "check", folder / "out" / "joined").code == 0
+
+
+def test_what_is_done_is_not_done_again(done):
+    folder, _, arguments, first = done
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("fold*/**/*") if path.is_file()}
+    again = medseg(*arguments, "-q")
+    assert (again.code, again.out) == (0, first.out)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "out").glob("fold*/**/*") if path.is_file()} == before
+
+
+# What a fold's bundle may be scored on
+
+
+def test_a_fold_is_scored_on_the_cases_held_out_and_no_others(done):
+    folder, manifest, *_ = done
+    bundle = folder / "out" / "fold1"
+    answer = medseg("evaluate", bundle, manifest, "--split", "held-out", "--card", "--device", "cpu", "-q")
+    assert answer.code == 0, answer.err
+    scored = json.loads((bundle / "docs" / "scores_held-out.json").read_text())
+    assert {row["case"] for row in scored["rows"]} < {f"case{n}" for n in range(6)}
+    assert "cases of fold 1/3, which neither trained" in (bundle / "docs" / "README.md").read_text()
+    for split in ("test", "validation", "train"):
+        refused = medseg("evaluate", bundle, manifest, "--split", split, "--device", "cpu", "-q")
+        assert refused.code == 2
+        assert "trained on all folds but 1/3" in refused.err
+    joined = medseg("evaluate", folder / "out" / "joined", manifest, "--split", "held-out", "--device", "cpu", "-q")
+    assert joined.code == 2
+    assert "was not trained with --fold" in joined.err

@@ -1,0 +1,126 @@
+"""A 2-D bundle on a volume: each slice as its picture, on the volume's own grid, whichever way its axes run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from medseg.bundle.reader import read_bundle
+from medseg.domain.errors import InputError, UsageError
+from medseg.domain.geometry import Geometry
+from medseg.domain.series import Series
+from medseg.domain.volume import Volume
+from medseg.inference.region import Box
+from medseg.inference.segment import expected_windows, segment
+from medseg.inference.slices import slicing_of
+from tests.bundles import blob_volume, cells_bundle, grey_bundle, random_model, stored_bundle, volume_bundle
+from tests.phantoms import oblique, orientations
+from tests.turning import TURNS, turned_array, turned_volume
+
+LPS = np.diag([-0.8, -1.2, 2.0, 1.0])  # an axial DICOM series: columns to the left, rows to the back
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return random_model(grey_bundle(), tmp_path_factory.mktemp("model") / "b", seed=2)
+
+
+def of_slices(model, kind):
+    return replace(model, bundle=replace(model.bundle, slices=kind))
+
+
+def alone(model, plane, spacing_mm):
+    """The mask of one slice, given as the picture that it is."""
+    geometry = Geometry(plane.shape, np.diag([-spacing_mm[0], -spacing_mm[1], 1, 1]))
+    return segment(Volume(plane[None], geometry, "slice"), model).label_map.voxels
+
+
+def test_each_slice_of_a_series_has_the_mask_that_it_has_as_a_picture(model):
+    volume = blob_volume(LPS)
+    mask = segment(volume, model).label_map
+    assert mask.geometry == volume.geometry
+    assert set(np.unique(mask.voxels)) == {0, 1, 5}
+    for k in range(volume.geometry.shape_ijk[2]):
+        assert (mask.voxels[:, :, k] == alone(model, volume.voxels[0, :, :, k], (0.8, 1.2))).all()
+
+
+@pytest.mark.parametrize(("kind", "axis", "flips"), [("coronal", 1, (0, 1)), ("sagittal", 0, (0, 1)), ("axial", 2, ())])
+def test_slices_are_shown_as_radiologists_see_them(model, kind, axis, flips):
+    """Coronal and sagittal rows run downwards, and LPS index k upwards; sagittal columns run to the back."""
+    volume = blob_volume(LPS)
+    mask = segment(volume, of_slices(model, kind)).label_map.voxels
+    for k in (0, 5):
+        plane = volume.voxels[0].take(k, axis)
+        shown = np.flip(plane, 1) if flips else plane
+        sizes = [volume.geometry.spacing_mm[a] for a in range(3) if a != axis]
+        wanted = alone(model, np.ascontiguousarray(shown), sizes)
+        assert (mask.take(k, axis) == (np.flip(wanted, 1) if flips else wanted)).all()
+
+
+@pytest.mark.parametrize("kind", [None, "coronal"])
+def test_all_48_orientations_give_the_same_mask_in_the_world(model, kind):
+    model = of_slices(model, kind)
+    volume = blob_volume(oblique(LPS, (8, 5, -6)), (7, 6, 3) if kind is None else (7, 3, 6))
+    wanted = segment(volume, model).label_map.voxels
+    assert set(np.unique(wanted)) == {0, 1, 5}
+    for letters, turn in TURNS.items():
+        mask = segment(turned_volume(volume, *turn), model).label_map.voxels
+        assert (mask == turned_array(wanted, *turn)).all(), letters
+
+
+@pytest.mark.parametrize("letters", list(orientations()))
+def test_a_series_is_taken_as_it_was_made_and_other_files_axially(model, letters):
+    volume = blob_volume(orientations()[letters], (6, 7, 8))
+    assert letters[slicing_of(volume, model.bundle).axis] in "IS"
+    series = replace(volume, series=Series("1.2.3", "MR", ()))
+    assert slicing_of(series, model.bundle).axis == 2
+    slicing = slicing_of(volume, replace(model.bundle, slices="coronal"))
+    assert [letters[axis] in pair for axis, pair in ((slicing.axis, "AP"), (slicing.across, "LR"))] == [True, True]
+
+
+def test_no_axis_is_taken_twice_at_45_degrees(model):
+    slicing = slicing_of(blob_volume(oblique(np.eye(4), (45, 45, 45))), model.bundle)
+    assert {slicing.axis, slicing.across, slicing.down} == {0, 1, 2}
+
+
+def test_blank_slices_are_background_and_say_nothing(model):
+    volume = blob_volume(LPS)
+    voxels = volume.voxels.copy()
+    voxels[..., 0] = 7
+    voxels[..., 1] = 0
+    voxels[0, 3, 4, 1] = 900  # one bright pixel: the 1st and the 99th percentile are equal
+    mask = segment(replace(volume, voxels=voxels), model).label_map.voxels
+    assert not mask[..., :2].any()
+    assert (mask[..., 2:] == segment(volume, model).label_map.voxels[..., 2:]).all()
+
+
+def test_volumes_in_ml_boxes_and_windows(model):
+    volume = blob_volume(LPS)
+    seen = []
+    done = segment(volume, model, on_window=seen.append)
+    assert sum(seen) == done.report.windows == expected_windows(volume, model.bundle)
+    for measure in done.report.measures:
+        wanted = (done.label_map.voxels == measure.value).sum() * 0.8 * 1.2 * 2 / 1000
+        assert measure.volume_ml == pytest.approx(wanted)
+    box = Box((-8.0, -9.6, 12.0), (9.6, 12.0, 12.0))
+    boxed = segment(volume, model, [box]).label_map.voxels
+    assert boxed.any()
+    assert not boxed[0].any()
+
+
+def test_bundles_that_number_things_refuse_volumes_and_take_pictures(tmp_path):
+    model = random_model(cells_bundle(), tmp_path / "b")
+    with pytest.raises(InputError, match="would be counted several times; give single pictures"):
+        segment(blob_volume(LPS), model)
+    picture = Volume(blob_volume(LPS).voxels[..., 3], Geometry((22, 18), np.diag([-1.0, -1, 1, 1])), "picture")
+    assert segment(picture, model).label_map.table.kind == "instances"
+
+
+def test_the_slices_stand_in_the_bundles_metadata(tmp_path):
+    bundle = replace(grey_bundle(), slices="sagittal")
+    stored_bundle(bundle, tmp_path / "b")
+    assert read_bundle(tmp_path / "b").bundle.slices == "sagittal"
+    stored_bundle(grey_bundle(), tmp_path / "c")
+    assert read_bundle(tmp_path / "c").bundle.slices is None
+    with pytest.raises(UsageError, match="takes volumes, so it has no axial slices"):
+        replace(volume_bundle(), slices="axial")
