@@ -43,8 +43,9 @@ test: install  ## the tests but the slow ones, those of viewers and the long fuz
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
 
-fuzz: install  ## 100,000 damaged files of each kind through the readers; which lines they ran
+fuzz: install  ## 100,000 damaged files of each kind through the readers, 200,000 expressions
 	nice $(BIN)/python -m tests.fuzz
+	nice $(BIN)/pytest -m fuzz
 
 test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our files; installs them (Debian packages as root)
 	tests/viewers/setup.sh

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from medseg.bundle import configs
 from medseg.bundle.bundle import (
@@ -18,6 +18,8 @@ from medseg.bundle.bundle import (
     SpacingRange,
     StoredBundle,
 )
+from medseg.bundle.documents import read_document
+from medseg.bundle.foreign import ForeignBundle, read_foreign
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
@@ -27,9 +29,20 @@ from medseg.metrics.quality import QualityFit
 from medseg.networks.build import MONAI_NETWORKS, NETWORKS, NetworkSpec
 from medseg.windows import WindowSpec
 
-_LARGEST_CONFIG = 1 << 20
 Part = TypeVar("Part")
 _READ = ("network_def", "preprocessing", "inferer", "postprocessing")
+
+
+def read_any(folder: Path, overrides: Mapping[str, Any] | None = None) -> StoredBundle | ForeignBundle:
+    """One of our bundles, told by what metadata.json holds under "medseg", or somebody else's.
+
+    Raises: BundleError, and UsageError for overrides of what is not to be set.
+    """
+    if "medseg" not in read_document(folder / "configs" / "metadata.json").data:
+        return read_foreign(folder, overrides)
+    if overrides:
+        raise UsageError(f"--{next(iter(overrides))}: bundle {folder} is run as it was trained")
+    return read_bundle(folder)
 
 
 def read_bundle(folder: Path) -> StoredBundle:
@@ -38,8 +51,8 @@ def read_bundle(folder: Path) -> StoredBundle:
     Raises: BundleError if a file is missing or damaged, or if the network, the preprocessing, the windows or the
     postprocessing are of a form that this version does not write itself.
     """
-    metadata = _json(folder / "configs" / "metadata.json")
-    config = _json(folder / "configs" / "inference.json")
+    metadata = read_document(folder / "configs" / "metadata.json").data
+    config = read_document(folder / "configs" / "inference.json").data
     try:
         bundle = _understand(metadata, config)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
@@ -131,28 +144,3 @@ def _postprocess(steps: list[dict[str, Any]]) -> PostprocessSpec:
         if key in ("min_voxels", "marker_threshold", "foreground_threshold")
     }
     return from_plain(PostprocessSpec, {"decision": kind[decision["_target_"]], **options}, "postprocessing")
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST_CONFIG:
-            raise BundleError(f"{path}: larger than 1 MiB, so not a bundle's config")
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except FileNotFoundError as error:
-        raise BundleError(f"{path}: missing; a bundle has configs/metadata.json and configs/inference.json") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise BundleError(f"{path}: holds no JSON object")
-    return data
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        raise ValueError("a key stands there twice")
-    return data
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")

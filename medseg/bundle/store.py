@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medseg.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from medseg.bundle.bundle import StoredBundle
+    from medseg.bundle.foreign import ForeignBundle
 
 
 def bundle_folders() -> list[Path]:
@@ -32,18 +34,53 @@ def list_bundles() -> list[Path]:
 
 
 def find_bundle(name: str) -> StoredBundle:
-    """The bundle of that name, or in that folder.
+    """Our bundle of that name, or in that folder.
 
-    Raises: UsageError for an unknown one, naming those there are; BundleError if it is there but damaged.
+    Raises: UsageError for an unknown one, naming those there are; BundleError if it is damaged or somebody else's.
     """
     from medseg.bundle.reader import read_bundle  # here, so that a list of bundles needs no torch
 
+    return read_bundle(find_folder(name))
+
+
+def find_any(
+    name: str, overrides: Mapping[str, Any] | None = None, trusted: bool = False
+) -> StoredBundle | ForeignBundle:
+    """As `find_bundle`, also for bundles in MONAI's format that somebody else wrote, and for zips of them.
+
+    overrides: values by id that the user sets, such as {"inferer#overlap": 0.6}.
+    trusted:   code of the bundle may run, where it needs it; or the user trusted this content before.
+    """
+    from medseg.bundle.config import NotRunError
+    from medseg.bundle.reader import read_any
+    from medseg.bundle.trust import is_trusted
+
+    folder = find_folder(name)
+    try:
+        return read_any(folder, overrides)
+    except NotRunError:
+        if not (trusted or is_trusted(folder)):
+            raise
+    from medseg.bundle.trusted import read_trusted
+
+    return read_trusted(folder, overrides)
+
+
+def find_folder(name: str) -> Path:
+    """Where the bundle of that name lies, or the folder itself, or what a zip holds, extracted beside it.
+
+    Raises: UsageError for an unknown one, naming those there are; BundleError for a zip that holds no bundle.
+    """
     known = {folder.name: folder for folder in list_bundles()}
     if name in known:
-        return read_bundle(known[name])
+        return known[name]
     folder = Path(name)
     if folder.is_dir():
-        return read_bundle(folder)
+        return folder
+    if folder.is_file():
+        from medseg.bundle.archive import unpack
+
+        return unpack(folder)
     raise UsageError(
         f"-b {name}: no bundle of this name; there are {', '.join(sorted(known)) or 'none'}, or give a folder"
     )

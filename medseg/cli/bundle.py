@@ -28,9 +28,16 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
     """What a bundle takes, gives and scored."""
     import json
 
-    from medseg.bundle.store import find_bundle
+    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.store import find_any
 
-    stored = find_bundle(bundle)
+    stored = find_any(bundle)
+    if isinstance(stored, ForeignBundle):
+        from medseg.cli.foreign import facts_of
+
+        for name, fact in facts_of(stored).items():
+            print(f"{name:14} {fact}")
+        return
     value = stored.bundle
     metadata = json.loads((stored.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     facts = {
@@ -59,11 +66,20 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
 @app.command("check")
 def check(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")]) -> None:
     """Read the bundle, verify the digests of its files and load the weights into its network."""
-    from medseg.bundle.store import find_bundle
+    from medseg.bundle.build import build_foreign_network
+    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.steps import built_steps
+    from medseg.bundle.store import find_any
     from medseg.bundle.template import load_template
     from medseg.bundle.weights import load_network
 
-    stored = find_bundle(bundle)
+    stored = find_any(bundle)
+    if isinstance(stored, ForeignBundle):
+        built_steps(stored)
+        network = build_foreign_network(stored)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        print(f"{Path(stored.folder)}: whole; {count} parameters, every key and shape as the network has them")
+        return
     network = load_network(stored)
     load_template(stored)
     count = sum(parameter.numel() for parameter in network.parameters())
@@ -89,3 +105,19 @@ def localise(
         regions.append(Region(name, parse_box(box, f"--region {name}=")))
     changed = add_localiser(find_bundle(bundle), template, licence, regions)
     print(f"{changed.folder}: version {changed.bundle.version}, with a localiser", file=sys.stderr)
+
+
+@app.command("trust")
+def trust(bundle: Annotated[str, typer.Argument(help="A bundle's folder or zip.")]) -> None:
+    """Let code of this bundle run from now on, as long as no byte of it changes; shows what would run."""
+    from medseg.bundle.foreign import config_path
+    from medseg.bundle.store import find_folder
+    from medseg.bundle.trust import trust as remember
+    from medseg.bundle.trust import what_would_run
+
+    folder = find_folder(bundle)
+    lines = what_would_run(folder, config_path(folder))
+    digest = remember(folder)
+    for line in lines:
+        print(line)
+    print(f"{folder}: trusted, sha256 {digest} of all files; the {len(lines)} lines above may run")

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
+from medseg.cli.foreign import as_settings
 from medseg.cli.memory import is_out_of_memory
 from medseg.cli.torchrun import is_first_process
 from medseg.domain.errors import MedsegError, OutputError, ResourceError, UsageError
@@ -89,7 +90,9 @@ def main() -> None:
     """Run the command line; never returns."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = app(standalone_mode=False) or 0  # commands give None; typer turns its Exit into a number
+        code = (
+            app(as_settings(sys.argv[1:]), standalone_mode=False) or 0
+        )  # commands give None; typer turns its Exit into a number
     except MedsegError as error:
         _say_for_all(str(error))
         code = error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +14,26 @@ from medseg.cli import doubts as d
 if TYPE_CHECKING:
     from medseg.cli.outputs import Plan
     from medseg.domain.doubts import Doubts
+    from medseg.inference.foreign import ForeignModel
     from medseg.inference.model import Model
     from medseg.inference.region import Box
 
 
 def segment(
-    inputs: Annotated[list[Path], typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or the mask's file for a single input.")],
-    bundle: Annotated[str, typer.Option("-b", "--bundle", help="A bundle's name or folder; see `medseg bundle list`.")],
+    bundle: Annotated[
+        str, typer.Option("-b", "--bundle", help="A bundle's name, folder or zip; see `medseg bundle list`.")
+    ],
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")
+    ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="NAME=PATH, once for each image that the bundle takes of one case.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="ID=VALUE, as `--set inferer#overlap=0.6`; also --inferer#overlap 0.6."),
+    ] = None,
     form: Annotated[
         str,
         typer.Option(
@@ -30,6 +43,9 @@ def segment(
         ),
     ] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let code of the bundle run, if it needs any; see `medseg bundle trust`.")
+    ] = False,
     tta: Annotated[bool, typer.Option("--tta", help="The mean over mirror images: 2 to 8 times the work.")] = False,
     depth: Annotated[int | None, typer.Option(min=1, help="Of a UNet++, the head that answers.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="The shallowest depth within 0.01 Dice of the best.")] = False,
@@ -56,6 +72,7 @@ def segment(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
 ) -> None:
     """Segment images with a bundle; one mask for each input, on the input's own grid."""
+    from medseg.cli.foreign import find_said, named_images, parse_settings
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import Extras, plan_outputs
     from medseg.domain.errors import UsageError
@@ -65,25 +82,37 @@ def segment(
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
     doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
     extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split)
-    plans = plan_outputs(inputs, output, form, extras, overwrite)
+    images = named_images(image or [], inputs or [])
+    sources = [next(iter(images.values()))] if images else inputs or []
+    plans = plan_outputs(sources, output, form, extras, overwrite)
     keep_freed_memory()
     from medseg.backends.precision import choose_precision
-    from medseg.bundle.store import find_bundle
     from medseg.cli.device import choose_device
     from medseg.inference.model import fast_depth, load_model
     from medseg.inference.region import parse_box
 
     boxes = [parse_box(text) for text in roi or []]
-    stored = find_bundle(bundle)
+    stored = find_said(bundle, parse_settings(settings or []), trust)
     chosen = choose_device(device, threads)
     if fast and depth is not None:
         raise UsageError("--fast chooses the depth; leave --depth out")
-    wishes = Wishes(fast_depth(stored.bundle) if fast else depth, tta, quality)
+    wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
     model = load_model(stored, chosen, choose_precision(precision, chosen), wishes)
-    _run(plans, model, boxes, doubts, as_json, quiet)
+    _run(plans, Run(model, images, tuple(boxes), doubts, quiet), as_json)
 
 
-def _run(plans: list[Plan], model: Model, boxes: list[Box], doubts: Doubts, as_json: bool, quiet: bool) -> None:
+@dataclass(frozen=True)
+class Run:
+    """What all inputs of one command have in common; images: those of the one case by name, if it has several."""
+
+    model: Model | ForeignModel
+    images: dict[str, Path]
+    boxes: tuple[Box, ...]
+    doubts: Doubts
+    quiet: bool
+
+
+def _run(plans: list[Plan], run: Run, as_json: bool) -> None:
     import json
 
     from medseg.cli.memory import is_out_of_memory
@@ -94,7 +123,7 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], doubts: Doubts, as_j
     failed: list[MedsegError] = []
     for plan in plans:
         try:
-            reports.append(_one(plan, model, boxes, doubts, quiet))
+            reports.append(_one(plan, run))
         except (InputError, NotFiniteError, UsageError) as error:  # it is this image; the next one may do
             if len(plans) == 1:
                 raise
@@ -112,17 +141,22 @@ def _run(plans: list[Plan], model: Model, boxes: list[Box], doubts: Doubts, as_j
         raise PartialBatchError(f"{len(failed)} of {len(plans)} inputs were refused, the others are done")
 
 
-def _one(plan: Plan, model: Model, boxes: list[Box], doubts: Doubts, quiet: bool) -> dict[str, Any]:
+def _one(plan: Plan, run: Run) -> dict[str, Any]:
     from dataclasses import replace
 
     from medseg.cli import progress
+    from medseg.cli.foreign import read_case
     from medseg.cli.forms import form_notes
     from medseg.cli.writing import write_outputs
     from medseg.domain.algorithm import Algorithm
     from medseg.inference.segment import expected_windows, segment
     from medseg.io.images import read_image
 
-    volume = read_image(plan.source, doubts, model.bundle.modality)
+    model, boxes, quiet = run.model, run.boxes, run.quiet
+    if run.images:
+        volume = read_case(run.images, model, run.doubts)
+    else:
+        volume = read_image(plan.source, run.doubts, model.bundle.modality)
     plan.require_kind(volume)
     with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
         result = segment(volume, model, boxes, str(plan.source), advance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -12,11 +12,13 @@ from medseg.backends.eager import eager
 from medseg.backends.mirrored import mirrored, turned
 from medseg.backends.precision import Precision
 from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.template import load_template
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.domain.volume import Volume
 from medseg.domain.wishes import NO_WISHES, Wishes
+from medseg.inference.foreign import ForeignModel, load_foreign
 from medseg.networks.ensemble import Ensemble
 from medseg.windows import Network
 
@@ -40,12 +42,26 @@ class Model:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def load_model(stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES) -> Model:
+@overload
+def load_model(
+    stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+) -> Model: ...
+@overload
+def load_model(
+    stored: ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+) -> ForeignModel: ...
+def load_model(
+    stored: StoredBundle | ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+) -> Model | ForeignModel:
     """The bundle's network on the device; loaded once for many cases.
 
-    Raises: UsageError for a depth that the network has not, tta without mirror images in training, or quality where
-    there is nothing to compare; BundleError as `load_network`.
+    Raises: UsageError for a depth that the network has not, tta without mirror images in training, quality where
+    there is nothing to compare, or any of them of a bundle of other people; BundleError as `load_network`.
     """
+    if isinstance(stored, ForeignBundle):
+        if wishes != NO_WISHES:
+            raise UsageError(f"{stored.folder}: --tta, --depth, --fast and --quality are for bundles of medseg")
+        return load_foreign(stored, device, precision)
     bundle, depth = stored.bundle, wishes.depth
     greatest = bundle.network.greatest_depth
     if depth is not None and not 1 <= depth <= (greatest or 0):
@@ -62,13 +78,14 @@ def load_model(stored: StoredBundle, device: torch.device, precision: Precision,
     return Model(bundle, wanted, exact, device, precision, load_template(stored), voters, settings)
 
 
-def fast_depth(bundle: Bundle, worth: float = 0.01) -> int:
+def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int:
     """The shallowest depth of a UNet++ that is within `worth` Dice of the best, by what was measured.
 
     Raises: UsageError where no depths were measured.
     """
-    if not bundle.depths:
-        raise UsageError(f"--fast: no depths of bundle {bundle.name} were measured; it may be no UNet++")
+    if isinstance(stored, ForeignBundle) or not stored.bundle.depths:
+        raise UsageError(f"--fast: no depths of bundle {stored.folder} were measured; it may be no UNet++")
+    bundle = stored.bundle
     best = max(score.dice for score in bundle.depths)
     return next(score.depth for score in bundle.depths if score.dice >= best - worth)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,16 +27,28 @@ class Parallel:
     offset: tuple[float, ...]
 
 
-def labels_on_source(slabs: Iterable[Slab], grid: Geometry, source: Geometry) -> NDArray[np.uint8]:
-    """Class indices (*source.shape_ijk) from the logits (K, *grid.shape_ijk) that come as slabs.
+def largest(values: Tensor) -> Tensor:
+    """The class of the largest value: (K, *S) -> (*S)."""
+    return values.argmax(0)
 
+
+def labels_on_source(
+    slabs: Iterable[Slab],
+    grid: Geometry,
+    source: Geometry,
+    decide: Callable[[Tensor], Tensor] = largest,
+    dtype: type[np.uint8] | type[np.uint16] = np.uint8,
+) -> NDArray[Any]:
+    """Labels (*source.shape_ijk), by default class indices, from the values (K, *grid.shape_ijk) that come as slabs.
+
+    decide: (K, *S) interpolated values -> (*S) labels, voxel by voxel; dtype holds them.
     Parallel grids are walked slab by slab; for grids at an angle all slabs are collected first. Source voxels outside
     the network's grid take its nearest edge.
     """
     parallel = find_parallel(grid, source)
     if parallel is None:
-        return _oblique(collect(iter(slabs)), grid, source)
-    return _stream(slabs, parallel, grid, source)
+        return _oblique(collect(iter(slabs)), grid, source, decide, dtype)
+    return _stream(slabs, parallel, grid, source, decide, dtype)
 
 
 def find_parallel(grid: Geometry, source: Geometry) -> Parallel | None:
@@ -60,9 +73,18 @@ def _source_to_grid(grid: Geometry, source: Geometry) -> Float64Array:
     return np.linalg.inv(grid.affine_ras) @ source.affine_ras
 
 
-def _stream(slabs: Iterable[Slab], parallel: Parallel, grid: Geometry, source: Geometry) -> NDArray[np.uint8]:
+def _stream(
+    slabs: Iterable[Slab],
+    parallel: Parallel,
+    grid: Geometry,
+    source: Geometry,
+    decide: Callable[[Tensor], Tensor],
+    dtype: type[np.uint8] | type[np.uint16],
+) -> NDArray[Any]:
     places = [_places(parallel, n, grid, source) for n in range(grid.spatial_dims)]
-    labels = np.zeros([source.shape_ijk[axis] for axis in parallel.source_axis], np.uint8)  # axes in the grid's order
+    labels: NDArray[Any] = np.zeros(
+        [source.shape_ijk[a] for a in parallel.source_axis], dtype
+    )  # axes in the grid's order
     tail: Tensor | None = None
     for slab in slabs:
         along = places[slab.axis]
@@ -78,7 +100,7 @@ def _stream(slabs: Iterable[Slab], parallel: Parallel, grid: Geometry, source: G
                 logits = _interpolate(logits, 1 + axis, at)
             box: list[slice | NDArray[np.intp]] = [slice(None)] * labels.ndim
             box[slab.axis] = where
-            labels[tuple(box)] = logits.argmax(0).to(torch.uint8).cpu().numpy()
+            labels[tuple(box)] = decide(logits).cpu().numpy()
         tail = slab.logits.narrow(1 + slab.axis, slab.logits.shape[1 + slab.axis] - 1, 1)
     return np.ascontiguousarray(labels.transpose(np.argsort(parallel.source_axis)))
 
@@ -102,11 +124,17 @@ def _interpolate(x: Tensor, axis: int, places: Float64Array) -> Tensor:
     return torch.lerp(low, high, share.view([-1 if a == axis else 1 for a in range(x.ndim)]))
 
 
-def _oblique(logits: Tensor, grid: Geometry, source: Geometry) -> NDArray[np.uint8]:
+def _oblique(
+    logits: Tensor,
+    grid: Geometry,
+    source: Geometry,
+    decide: Callable[[Tensor], Tensor],
+    dtype: type[np.uint8] | type[np.uint16],
+) -> NDArray[Any]:
     """Plane by plane of the source's last axis, by the general way."""
     matrix = torch.from_numpy(_source_to_grid(grid, source))
     extent = torch.tensor([max(n - 1, 1) for n in grid.shape_ijk], dtype=torch.float64)
-    labels = np.zeros(source.shape_ijk, np.uint8)
+    labels: NDArray[Any] = np.zeros(source.shape_ijk, dtype)
     i, j = (torch.arange(n, dtype=torch.float64) for n in source.shape_ijk[:2])
     for k in range(source.shape_ijk[2]):
         ijk = torch.stack(torch.meshgrid(i, j, torch.tensor([float(k)], dtype=torch.float64), indexing="ij"), -1)
@@ -114,5 +142,5 @@ def _oblique(logits: Tensor, grid: Geometry, source: Geometry) -> NDArray[np.uin
         sampled = F.grid_sample(
             logits[None], places.flip(-1)[None].to(logits), mode="bilinear", padding_mode="border", align_corners=True
         )
-        labels[:, :, k] = sampled[0, ..., 0].argmax(0).to(torch.uint8).cpu().numpy()
+        labels[:, :, k] = decide(sampled[0, ..., 0]).cpu().numpy()
     return labels

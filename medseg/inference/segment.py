@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,22 @@ from numpy.typing import NDArray
 
 from medseg import __version__
 from medseg.bundle.bundle import Bundle
+from medseg.bundle.foreign import ForeignBundle
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
 from medseg.domain.box import Box
-from medseg.domain.errors import FieldOfViewError, InputError, MedsegError
+from medseg.domain.errors import FieldOfViewError, InputError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
 from medseg.inference.fit import require_enough_memory, require_size, require_spacing
+from medseg.inference.foreign import ForeignModel, segment_foreign
 from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.resample import labels_on_source
+from medseg.inference.result import NotFiniteError, Segmentation
 from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
 from medseg.metrics.quality import agreement
@@ -34,23 +37,9 @@ from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Slab, collect, stream, window_count
 
 
-class NotFiniteError(MedsegError):
-    """The network computed NaN or infinity, in fp32 too: its weights or the input are broken."""
-
-    exit_code = 5
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """What one case gives."""
-
-    label_map: LabelMap
-    report: Report
-
-
 def segment(
     volume: Volume,
-    model: Model,
+    model: Model | ForeignModel,
     boxes: Sequence[Box] = (),
     name: str = "",
     on_window: Callable[[int], None] | None = None,
@@ -62,6 +51,8 @@ def segment(
     name: how messages call the image.
     Raises: InputError and its kinds where the image does not suit the bundle.
     """
+    if isinstance(model, ForeignModel):
+        return segment_foreign(volume, model, boxes, name, on_window)
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
     require_spacing(volume, bundle, name)
@@ -121,8 +112,10 @@ def segment(
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
 
-def expected_windows(volume: Volume, bundle: Bundle) -> int:
-    """About how many windows the whole image takes; for progress bars."""
+def expected_windows(volume: Volume, bundle: Bundle | ForeignBundle) -> int:
+    """About how many windows the whole image takes, 0 if that is not known; for progress bars."""
+    if isinstance(bundle, ForeignBundle):
+        return 0
     if volume.geometry.spatial_dims < bundle.network.spatial_dims:
         return 1  # `segment` will refuse it
     if volume.geometry.spatial_dims > bundle.network.spatial_dims:

@@ -1,12 +1,13 @@
 """Ensembles and pruned networks, packed and read back."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medseg.bundle.bundle import DepthScore
+from medseg.bundle.bundle import DepthScore, StoredBundle
 from medseg.bundle.derive import joined, pruned
 from medseg.bundle.pack import pack
 from medseg.bundle.reader import read_bundle
@@ -135,6 +136,6 @@ def test_a_network_with_one_answer_has_nothing_to_compare(tmp_path):
 
 def test_fast_is_the_shallowest_depth_that_is_nearly_the_best():
     scores = tuple(DepthScore(n, d, 0.1, 10) for n, d in ((1, 0.7), (2, 0.895), (3, 0.905), (4, 0.9)))
-    assert fast_depth(replace(volume_bundle(), depths=scores)) == 2
+    assert fast_depth(StoredBundle(replace(volume_bundle(), depths=scores), Path("b"))) == 2
     with pytest.raises(UsageError, match="--fast: no depths"):
-        fast_depth(volume_bundle())
+        fast_depth(StoredBundle(volume_bundle(), Path("b")))
