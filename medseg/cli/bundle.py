@@ -59,6 +59,8 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         facts["localiser"] = ", ".join(f"{region.name} {region.box}" for region in value.localiser.regions)
     if value.spacing_range is not None:
         facts["voxels"] = f"{value.spacing_range.smallest_mm:g} to {value.spacing_range.largest_mm:g} mm"
+    if value.quality is not None:
+        facts["--quality"] = f"agreement foretells Dice with correlation {value.quality.correlation:.2f} on other cases"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
 
