@@ -116,7 +116,7 @@ VALUE_ROWS = [
 ]  # fmt: skip
 RUN_ROWS = [
     Row(60, "training: masks on other grids than their images", data_set([1], [2]), 3,
-        r"2 of 3 cases cannot be used: mask1\.nii: shape.*mask2\.nii: lies elsewhere", data_set(), command=train),
+        r"2 of 4 cases cannot be used: mask1\.nii: shape.*mask2\.nii: lies elsewhere", data_set(), command=train),
     Row(61, "two inputs of one name", two_of_one_name("a/scan.nii", "b/scan.nii"), 2, "would both become",
         two_of_one_name("a/scan.nii", "b/other.nii")),
     Row(61, "scan.nii and scan.nii.gz", two_of_one_name("scan.nii", "scan.nii.gz"), 2, "would both become",
