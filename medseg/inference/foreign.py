@@ -31,7 +31,7 @@ from medseg.inference.foreign_labels import label_values, table_of
 from medseg.inference.measure import measure
 from medseg.inference.region import Box, crop_to_box
 from medseg.inference.resample import labels_on_source
-from medseg.inference.result import NotFiniteError, Segmentation
+from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
 from medseg.io.images import require_contrast
 from medseg.windows import Network, Slab, stream
 
@@ -123,11 +123,11 @@ def _segment_part(
         raise BundleError(f"{model.bundle.config}: the preprocessing leaves no image of the key 'image'")
     try:
         return _after(part, model.bundle, _slabs(image, model, model.network, on_window), data, crop)
-    except _NotFinite:
+    except NotFinite:
         try:
             slabs = _slabs(image, model, model.exact, lambda _: None)
             labels, notes = _after(part, model.bundle, slabs, data, crop)
-        except _NotFinite:
+        except NotFinite:
             raise NotFiniteError(
                 f"{part.case}: bundle {model.bundle.about.name} computes NaN on this image; check the image's values"
             ) from None
@@ -142,7 +142,7 @@ def _slabs(
     tensor = image.as_tensor().float().to(model.device)
     spec = window_spec(model.bundle.inferer, image.shape[1:])
     if spec is not None:
-        yield from _finite(stream(network, tensor, spec, on_window))
+        yield from finite(stream(network, tensor, spec, on_window))
         return
     with torch.inference_mode(), quiet():
         try:
@@ -150,7 +150,7 @@ def _slabs(
         except (ValueError, TypeError, IndexError) as error:
             raise BundleError(f"{model.bundle.inferer.place}: {model.bundle.inferer.name} fails ({error})") from error
     on_window(1)
-    yield from _finite(iter([Slab(0, int(whole.shape[1]), 0, whole)]))
+    yield from finite(iter([Slab(0, int(whole.shape[1]), 0, whole)]))
 
 
 def _after(
@@ -240,14 +240,3 @@ def _single(network: Network, bundle: ForeignBundle) -> Network:
         return values
 
     return run
-
-
-class _NotFinite(Exception):
-    """Some outputs of the network are NaN or infinite."""
-
-
-def _finite(slabs: Iterator[Slab]) -> Iterator[Slab]:
-    for slab in slabs:
-        if not torch.isfinite(slab.logits).all():
-            raise _NotFinite
-        yield slab

@@ -1,12 +1,16 @@
-"""What one case gives, and how a network can fail on it."""
+"""What one case gives, and how a network can fail on it: numbers that are none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+import torch
 
 from medseg.domain.errors import MedsegError
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Report
+from medseg.windows import Slab
 
 
 class NotFiniteError(MedsegError):
@@ -21,3 +25,18 @@ class Segmentation:
 
     label_map: LabelMap
     report: Report
+
+
+class NotFinite(Exception):
+    """Some logits are NaN or infinite; in fp32 they may not be."""
+
+
+def finite(slabs: Iterable[Slab]) -> Iterator[Slab]:
+    """The slabs as they come.
+
+    Raises: NotFinite at the first that holds NaN or infinity.
+    """
+    for slab in slabs:
+        if not torch.isfinite(slab.logits).all():
+            raise NotFinite
+        yield slab

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from medseg import __version__
@@ -28,7 +27,7 @@ from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.resample import labels_on_source
-from medseg.inference.result import NotFiniteError, Segmentation
+from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
 from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
 from medseg.metrics.quality import agreement
@@ -190,13 +189,13 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
     tensor = image.as_tensor().to(model.device)
     try:
-        slabs = _finite(stream(model.network, tensor, bundle.window, on_window))
+        slabs = finite(stream(model.network, tensor, bundle.window, on_window))
         return part.kept(_decide(slabs, grid, source, bundle)), count, ""
-    except _NotFinite:
-        slabs = _finite(stream(model.exact, tensor, bundle.window))
+    except NotFinite:
+        slabs = finite(stream(model.exact, tensor, bundle.window))
         try:
             labels = _decide(slabs, grid, source, bundle)
-        except _NotFinite:
+        except NotFinite:
             raise NotFiniteError(
                 f"{part.seen.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
             ) from None
@@ -248,14 +247,3 @@ def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bun
     classes = labels_on_source(slabs, grid, source)
     labels = np.array([0, *bundle.labels.values], np.uint16)[classes]
     return remove_islands(labels, spec.min_voxels)
-
-
-class _NotFinite(Exception):
-    """Some logits are NaN or infinite."""
-
-
-def _finite(slabs: Iterator[Slab]) -> Iterator[Slab]:
-    for slab in slabs:
-        if not torch.isfinite(slab.logits).all():
-            raise _NotFinite
-        yield slab
