@@ -177,6 +177,7 @@ def _fit_and_pack(
     quiet: bool,
 ) -> None:
     import json
+    from shutil import rmtree
 
     from medseg.bundle.card import new_card
     from medseg.bundle.describe import describe
@@ -208,12 +209,17 @@ def _fit_and_pack(
     bundle = describe(place.output.name, described, spec, extents_mm(training, spec.preprocess))
     parameters = sum(value.numel() for value in trained.weights.values())
     story = _story(place.manifest, spec, trained, len(training), len(validation))
-    pack(bundle, trained.weights, place.output, new_card(bundle, parameters, story))
+    card = new_card(bundle, parameters, story)
+    staged = work / "packed"
+    rmtree(staged, ignore_errors=True)  # of a run that was killed here
+    pack(bundle, trained.weights, staged / place.output.name, card)
     split = HELD_OUT if spec.fold else "validation"
     scored = Settings(place.manifest, described, split, 1.0, place.data, told.device, "auto", told.threads, quiet)
     reasons = planning.reasons_of(settled.suggestion, spec) if settled.suggestion else {}
-    page = TrainingPage(place.output, work, scored, spec, reasons)
+    page = TrainingPage(staged / place.output.name, work, scored, spec, reasons)
     followers.finish(work, page.write(trained, tuple(followers.watch.seconds)))
+    rmtree(staged)
+    pack(bundle, trained.weights, place.output, card)  # last: where it is, the training is over
     print(
         f"packed {place.output}, the page in {work / 'report.html'}; next: medseg evaluate {place.output} "
         f"{place.manifest} --split {HELD_OUT if spec.fold else 'test'} --card",

@@ -95,6 +95,20 @@ def test_a_training_that_was_done_is_packed_again_with_the_same_weights(manifest
     assert digests[0] == digests[1]
 
 
+def test_a_training_stopped_at_its_page_goes_on_to_its_bundle(manifest, plan, tmp_path, monkeypatch):
+    """The bundle was packed before the page: stopped in between, the same command was refused for its own output."""
+    arguments = [manifest, "-o", tmp_path / "b", "--plan", plan, "-q"]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "medseg.cli.training_page.TrainingPage.write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        assert train(*arguments).code == 130
+    assert not (tmp_path / "b").exists()
+    assert train(*arguments).code == 0
+    assert (tmp_path / "b.training" / "report.html").exists()
+    assert not (tmp_path / "b.training" / "packed").exists()
+
+
 def test_all_cases_that_cannot_be_used_are_named_at_once(tmp_path):
     """Those to validate on as well; the fingerprint of the others does not stop at them."""
     manifest = balls(tmp_path / "set", (4, 1, 0))
