@@ -40,11 +40,10 @@ def may_be_series(path: Path) -> bool:
     try:
         if not path.is_file():
             return True
-        with path.open("rb") as file:
-            start = file.read(132)
+        path.open("rb").close()
     except OSError:
         return True
-    return start[:2] == b"PK" or start[128:] == b"DICM"
+    return _is_dicom(path)
 
 
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
