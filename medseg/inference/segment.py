@@ -78,6 +78,7 @@ def segment(
     notes = list(volume.notes)
     windows = 0
     agreements: list[float] = []
+    model.expect(sum(expected_windows(part.seen, bundle) for part in parts))
     for part in parts:
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
@@ -100,13 +101,14 @@ def segment(
         shape_ijk=volume.geometry.shape_ijk,
         spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
         device=str(model.device),
-        precision=model.precision,
+        precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
         seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
         measures=tuple(measures),
         notes=tuple(notes),
         settings=settings,
         quality=quality_of(agreements, bundle),
+        backend=model.choice,
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
