@@ -22,7 +22,7 @@ def cache_folder() -> Path | None:
 
     It is made for the user alone. None where that fails or it is somebody else's: then nothing is kept.
     """
-    folder = _home() / "compiled"
+    folder = cache_place()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = folder.lstat()
@@ -32,6 +32,11 @@ def cache_folder() -> Path | None:
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def cache_place() -> Path:
+    """Where it would be."""
+    return _home() / "compiled"
 
 
 def _home() -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from medseg.backends.cache import read_entry, write_entry
 from medseg.backends.fingerprint import entry_key, network_digest
 from medseg.backends.gap import BackendError, require_cpu
 from medseg.backends.precision import Precision
+from medseg.backends.untold import keep_untold
 
 ENDING = "openvino"
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -26,14 +26,14 @@ def import_openvino() -> Any:
 
     Raises: BackendError where it is not installed or does not start.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # an ImportError to who asks for it
+    keep_untold()
     try:
         import openvino
 
         return openvino
     except ModuleNotFoundError as error:
         raise BackendError("--backend openvino: not installed; pip install 'medseg[openvino]'") from error
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise BackendError(
             f"--backend openvino: cannot be imported ({error}); pip install --force-reinstall 'medseg[openvino]'"
         ) from error

@@ -15,7 +15,7 @@ from tests.commands import medseg
 from tests.phantoms import oblique, orientations
 
 KEYS = {"case", "bundle", "bundle_version", "medseg_version", "shape_ijk", "spacing_mm", "device", "precision"}
-KEYS |= {"windows", "seconds", "measures", "outputs", "notes", "settings", "source"}
+KEYS |= {"windows", "seconds", "measures", "outputs", "notes", "settings", "source", "backend"}
 
 
 def segment(*arguments, code=0):
