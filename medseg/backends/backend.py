@@ -24,7 +24,7 @@ from medseg.backends.onnxruntime import onnxruntime_backend
 from medseg.backends.openvino import openvino_backend
 from medseg.backends.precision import Precision
 from medseg.backends.trials import Trial, read_trials, write_trials
-from medseg.backends.trying import answer, does_not_run, tried
+from medseg.backends.trying import does_not_run, tried
 from medseg.domain.errors import UsageError
 from medseg.domain.report import BackendChoice
 
@@ -74,7 +74,7 @@ class Backend:
     and stays. What it follows from is kept in the user's cache: measured once for a network, precision and machine.
 
     depth: of a UNet++, the head that answers.
-    batch: windows to a pass; on CPUs compiled networks take one at a time, since batches gain nothing there.
+    batch: windows to a pass; on CPUs compiled networks take one at a time, so that they are compiled once for all.
     passes: of each window, where its mirror images are asked too.
     """
 
@@ -92,7 +92,7 @@ class Backend:
         self.choice: BackendChoice | None = None
         self._module = at_depth(network, depth).to(device).eval()
         self._device, self._precision, self._asked, self._clock = device, precision, asked, clock
-        self._batch = batch if device.type == "cuda" else 1
+        self._batch = batch
         self._passes = passes
         self._eager = eager(self._module, device, precision)
         self._run: Network | None = None
@@ -115,34 +115,34 @@ class Backend:
             varied = windows.flatten(1).std(1) > 0
             if not varied.any():
                 return self._eager(windows)
-            self._settle(windows[varied][:1])
+            self._settle(windows[varied])
         assert self._run is not None
         return self._run(windows)
 
-    def _settle(self, window: Tensor) -> None:
+    def _settle(self, windows: Tensor) -> None:
         if self._asked.name != "auto":
-            self._settle_as_asked(self._asked.name, window)
+            self._settle_as_asked(self._asked.name, windows)
         elif self._precision == "fp32" and self._windows <= FEW_WINDOWS:
             self._settle_on("eager", "so few do not pay for the start of another", {}, self._eager)
         else:
-            self._settle_by_trials(window)
+            self._settle_by_trials(windows)
 
-    def _settle_as_asked(self, name: str, window: Tensor) -> None:
-        folder, key, trials = self._remembered(window)
+    def _settle_as_asked(self, name: str, windows: Tensor) -> None:
+        folder, key, trials = self._remembered(windows)
         if name in trials and not trials[name].gap:
-            run = self._built(name, window, folder)
+            run = self._built(name, windows, folder)
         else:
-            trials[name], run = self._tried(name, window, folder)
+            trials[name], run = self._tried(name, windows, folder)
             write_trials(folder, key, trials)
         if trials[name].gap:
             raise BackendError(trials[name].gap)
         self._settle_on(name, "asked for", trials, run)
 
-    def _settle_by_trials(self, window: Tensor) -> None:
-        folder, key, trials = self._remembered(window)
+    def _settle_by_trials(self, windows: Tensor) -> None:
+        folder, key, trials = self._remembered(windows)
         runs: dict[str, Network] = {"eager": self._eager}
         if "eager" not in trials:
-            trials["eager"], _ = self._tried("eager", window, folder)
+            trials["eager"], _ = self._tried("eager", windows, folder)
             write_trials(folder, key, trials)
         if trials["eager"].gap:
             self._settle_on("eager", trials["eager"].gap, trials, self._exact(), "fp32")
@@ -151,14 +151,14 @@ class Backend:
         for name in worth_trying(self._windows, trials["eager"].window_s, self._device.type):
             try:
                 if name not in trials:
-                    trials[name], runs[name] = self._tried(name, window, folder)
+                    trials[name], runs[name] = self._tried(name, windows, folder)
                     write_trials(folder, key, trials)
                 names.append(name)
             except BackendError as error:  # not kept: what is missing today may be there tomorrow
                 trials[name] = Trial(gap=str(error))
         best = pick(self._windows, trials, tuple(names))
         try:
-            run = runs[best] if best in runs else self._built(best, window, folder)
+            run = runs[best] if best in runs else self._built(best, windows, folder)
         except BackendError as error:
             self._settle_on("eager", str(error), trials, self._eager)
             return
@@ -166,30 +166,29 @@ class Backend:
         reason = "the least time for so many" if best != "eager" or others else "others would not pay for their start"
         self._settle_on(best, reason, trials, run)
 
-    def _remembered(self, window: Tensor) -> tuple[Path | None, str, dict[str, Trial]]:
+    def _remembered(self, windows: Tensor) -> tuple[Path | None, str, dict[str, Trial]]:
         folder = cache_folder()
-        key = entry_key(network_digest(self._module), self._shape(window), self._precision, self._device)
+        shape = (self._batch, *windows.shape[1:])
+        key = entry_key(network_digest(self._module), shape, self._precision, self._device)
         return folder, key, read_trials(folder, key)
 
-    def _tried(self, name: str, window: Tensor, folder: Path | None) -> tuple[Trial, Network]:
+    def _tried(self, name: str, windows: Tensor, folder: Path | None) -> tuple[Trial, Network]:
         twice = name in _STARTS_FROM_CACHE and folder is not None
-        build = partial(self._built, name, window, folder)
-        return tried(name, build, window, self._exact()(window), self._precision, self._clock, twice)
+        build = partial(self._built, name, windows, folder)
+        return tried(name, build, windows, self._exact()(windows), self._precision, self._clock, twice)
 
-    def _built(self, name: str, window: Tensor, folder: Path | None) -> Network:
+    def _built(self, name: str, windows: Tensor, folder: Path | None) -> Network:
         if name == "eager":
             return self._eager
         try:
-            run = BUILDS[name](self._module, self._shape(window), self._precision, self._device, folder)
+            return BUILDS[name](self._module, self._shape(windows), self._precision, self._device, folder)
         except (MemoryError, BackendError):
             raise
         except Exception as error:  # compilers raise anything
             raise BackendError(does_not_run(name, error)) from error
-        answer(name, run, window)
-        return run
 
-    def _shape(self, window: Tensor) -> tuple[int, ...]:
-        return (self._batch, *window.shape[1:])
+    def _shape(self, windows: Tensor) -> tuple[int, ...]:
+        return (self._batch if self._device.type == "cuda" else 1, *windows.shape[1:])
 
     def _exact(self) -> Network:
         return self._eager if self._precision == "fp32" else eager(self._module, self._device, "fp32")

@@ -18,7 +18,7 @@ _LONG_S = 2.0
 def tried(
     name: str,
     build: Callable[[], Network],
-    window: Tensor,
+    windows: Tensor,
     exact: Tensor,
     precision: Precision,
     clock: Callable[[], float],
@@ -26,24 +26,24 @@ def tried(
 ) -> tuple[Trial, Network]:
     """What was measured, and the network as it was built; a trial with a gap where the logits are too far off.
 
-    window: (1, C, *S); exact: its logits by torch in fp32.
+    windows: (B, C, *S), a batch as it comes; exact: its logits by torch in fp32.
     twice:  the backend keeps what it compiled, so the start that counts is the second one.
     Raises: BackendError where it does not run at all.
     """
     for _ in range(1 + twice):
         started = clock()
         run = build()
-        logits = answer(name, run, window)
+        logits = _answer(name, run, windows)
         start_s = clock() - started
     found = agreement(logits, exact)
-    trial = Trial(start_s, _seconds(run, window, clock), found)
+    trial = Trial(start_s, _seconds(run, windows, clock), found)
     return (trial if found.suffices(precision) else Trial(gap=_too_far(name, found, precision))), run
 
 
-def answer(name: str, run: Network, window: Tensor) -> Tensor:
+def _answer(name: str, run: Network, windows: Tensor) -> Tensor:
     """The logits. Raises: BackendError for whatever the backend raises but want of memory."""
     try:
-        return run(window)
+        return run(windows)
     except (MemoryError, BackendError):
         raise
     except Exception as error:  # compilers raise anything
@@ -56,20 +56,20 @@ def does_not_run(name: str, error: Exception) -> str:
     return f"--backend {name}: does not run this network ({reason[:200]}); give --backend eager"
 
 
-def _seconds(run: Network, window: Tensor, clock: Callable[[], float]) -> float:
-    """The least of three passes, or of one that takes long."""
+def _seconds(run: Network, windows: Tensor, clock: Callable[[], float]) -> float:
+    """For a window, by the least of three passes, or of one that takes long."""
     taken: list[float] = []
     while len(taken) < 3 and sum(taken) < _LONG_S:
         started = clock()
-        run(window)
+        run(windows)
         taken.append(clock() - started)
-    return min(taken)
+    return min(taken) / len(windows)
 
 
 def _too_far(name: str, found: Agreement, precision: Precision) -> str:
     return (
-        f"--backend {name}: in {precision} {found.labels:.2%} of the labels of a window are those of fp32 and logits "
-        f"differ by {found.difference:.2g} of the greatest; at least {LEAST_LABELS:.1%} must"
+        f"--backend {name}: in {precision} {found.labels:.2%} of the labels of some windows are those of fp32 and "
+        f"logits differ by {found.difference:.2g} of the greatest; at least {LEAST_LABELS:.1%} must"
         + (f", and at most {MOST_DIFFERENCE:g}" if precision == "fp32" else "")
         + "; give --backend eager --precision fp32"
     )

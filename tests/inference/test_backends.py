@@ -7,11 +7,13 @@ import pytest
 
 from medseg.backends.backend import Asked
 from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.store import find_any
 from medseg.domain.errors import UsageError
 from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.inference.model import load_model
 from medseg.inference.segment import segment
 from tests.backends.test_same_answer import require
+from tests.bundle.zoo import write_form
 from tests.bundles import CPU, blob_volume, stored_bundle, volume_bundle
 
 
@@ -91,9 +93,7 @@ def test_few_windows_of_auto_are_eagers(tmp_path):
     assert (found == labels_and_report(stored, NO_WISHES, "eager")[0]).all()
 
 
-def test_other_peoples_bundles_run_eager(tmp_path, monkeypatch):
-    from tests.bundle.zoo import zoo_bundle
-
-    stored = zoo_bundle(tmp_path)
+def test_other_peoples_bundles_run_eager(tmp_path):
+    stored = find_any(str(write_form(tmp_path, "spleen_ct")))
     with pytest.raises(UsageError, match="--backend openvino is for bundles of medseg"):
         load_model(stored, CPU, "fp32", NO_WISHES, Asked("openvino"))
