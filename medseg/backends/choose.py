@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from medseg.backends.trials import Trial
 
-FEW_WINDOWS = 16
-_GAIN = 4  # of the time that eager would take, a trial may cost the fourth part
+FEW_WINDOWS = 32
+_SHARE = 3  # a start may take the third part of what eager would take for all windows
 _MARGIN = 0.9  # what eager's time must be beaten by, so that noise does not decide
-ASSUMED_START_S = {"openvino": 15.0, "onnxruntime": 40.0, "compile": 200.0}
+ASSUMED_START_S = {"openvino": 10.0, "onnxruntime": 30.0, "compile": 200.0}
 CANDIDATES = {"cpu": ("openvino", "onnxruntime", "compile"), "cuda": ("compile",)}
 
 
@@ -21,7 +21,7 @@ def worth_trying(windows: int, eager_s: float, device_type: str) -> tuple[str, .
     if windows <= FEW_WINDOWS:
         return ()
     names = CANDIDATES.get(device_type, ())
-    return tuple(name for name in names if ASSUMED_START_S[name] * _GAIN <= windows * eager_s)
+    return tuple(name for name in names if ASSUMED_START_S[name] * _SHARE <= windows * eager_s)
 
 
 def pick(windows: int, trials: Mapping[str, Trial], names: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from medseg.backends import backend as module
 from medseg.backends.backend import Asked, Backend, backend_name
+from medseg.backends.choose import FEW_WINDOWS
 from medseg.backends.eager import eager
 from medseg.backends.gap import BackendError
 from medseg.domain.errors import UsageError
@@ -83,7 +84,7 @@ def chosen(backend: Backend) -> str:
 
 def test_few_windows_run_eager_without_a_trial(network, monkeypatch):
     machine = Machine(monkeypatch)
-    assert chosen(machine.backend(network, Asked("auto"), windows=16)) == "eager"
+    assert chosen(machine.backend(network, Asked("auto"), windows=FEW_WINDOWS)) == "eager"
     assert machine.built == []
 
 
