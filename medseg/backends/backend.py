@@ -181,8 +181,9 @@ class Backend:
         if name == "eager":
             return self._eager
         try:
-            return BUILDS[name](self._module, self._shape(windows), self._precision, self._device, folder)
-        except (MemoryError, BackendError):
+            with torch.inference_mode(False):  # what is made in it cannot be used outside
+                return BUILDS[name](self._module, self._shape(windows), self._precision, self._device, folder)
+        except BackendError:
             raise
         except Exception as error:  # compilers raise anything
             raise BackendError(does_not_run(name, error)) from error

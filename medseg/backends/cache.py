@@ -23,6 +23,8 @@ def cache_folder() -> Path | None:
     It is made for the user alone. None where that fails or it is somebody else's: then nothing is kept.
     """
     folder = cache_place()
+    if folder is None:
+        return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = folder.lstat()
@@ -34,12 +36,15 @@ def cache_folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def cache_place() -> Path:
-    """Where it would be."""
-    return _home() / "compiled"
+def cache_place() -> Path | None:
+    """Where it would be; None for a user without a home."""
+    try:
+        return _above() / "compiled"
+    except RuntimeError:  # as in containers with the number of a user whom nobody knows
+        return None
 
 
-def _home() -> Path:
+def _above() -> Path:
     said, shared = os.environ.get("MEDSEG_CACHE"), os.environ.get("XDG_CACHE_HOME")
     if said:
         return Path(said)

@@ -56,9 +56,11 @@ def compiled(
     program = torch.compile(own, dynamic=False, options=options)
 
     def run(windows: Tensor) -> Tensor:
-        given = windows.detach().to(device).contiguous(memory_format=layout)
-        with torch.no_grad(), warnings.catch_warnings(), autocast(device, precision):
+        # A tensor of its own, whatever mode the windows were made in: the program was compiled for this kind.
+        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings(), autocast(device, precision):
             warnings.simplefilter("ignore")  # the compiler's about its own insides
+            given = torch.empty(windows.shape, device=device, memory_format=layout)
+            given.copy_(windows)
             return program(given).contiguous()
 
     run(torch.zeros(*shape))

@@ -162,7 +162,8 @@ def _cache() -> Iterator[Finding]:
     if cache_folder() is not None:
         yield Finding("backends", "cache", "ok", f"compiled networks are kept in {cache_place()}")
     else:
-        fact = f"{cache_place()} cannot be made or is not yours alone, so compiled networks are not kept"
+        place = cache_place() or "a cache of a user without a home"
+        fact = f"{place} cannot be made or is not yours alone, so compiled networks are not kept"
         yield Finding("backends", "cache", "gap", fact, "set MEDSEG_CACHE to a folder of your own")
 
 

@@ -172,6 +172,20 @@ def test_a_backend_that_breaks_is_passed_over_or_named(network, monkeypatch):
         chosen(machine.backend(network, Asked("openvino")))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_want_of_memory_is_the_windows_affair_in_eager_and_a_gap_elsewhere(network, monkeypatch, error):
+    machine = Machine(monkeypatch)
+
+    def no_memory(*_):
+        raise error
+
+    monkeypatch.setitem(module.BUILDS, "openvino", no_memory)
+    assert chosen(machine.backend(network, Asked("auto"))) == "eager"
+    monkeypatch.setattr(module, "eager", lambda *_: no_memory)
+    with pytest.raises(type(error)):
+        machine.backend(network, Asked("auto"), windows=2000)(WINDOWS * 2)
+
+
 def test_the_choice_is_told_once_and_falls_at_the_first_window_that_is_not_constant(network, monkeypatch):
     told = []
     backend = Machine(monkeypatch).backend(network, Asked("auto", 1, told.append))

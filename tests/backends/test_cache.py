@@ -76,6 +76,16 @@ def test_the_place_follows_the_systems_cache(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path / "medseg" / "compiled"
 
 
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("MEDSEG_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(module.Path, "home", nobody)
+    assert cache_folder() is None
+
+
 def test_the_oldest_go_first(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_MOST_BYTES", 4000)
     for n in range(8):
