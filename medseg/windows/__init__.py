@@ -3,11 +3,12 @@
 from medseg.windows.need import stream_bytes
 from medseg.windows.passes import Network
 from medseg.windows.placement import WindowSpec, window_count, window_starts
-from medseg.windows.stitch import Slab
+from medseg.windows.stitch import Head, Slab
 from medseg.windows.stream import collect, stream, stream_many
 from medseg.windows.weights import window_weight
 
 __all__ = [
+    "Head",
     "Network",
     "Slab",
     "WindowSpec",

@@ -13,7 +13,7 @@ from medseg.windows.placement import Row, WindowSpec, place
 from medseg.windows.weights import WeightSums, window_weight
 
 Head = Callable[[Tensor], Tensor]
-SLAB_BYTES = 2**26  # a slab is cut into such parts, of a plane at least: what is made at once stays small
+SLAB_BYTES = 2**25  # a slab is cut into such parts, of a plane at least: what is made at once stays small
 
 
 @dataclass(frozen=True)
