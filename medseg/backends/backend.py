@@ -76,6 +76,7 @@ class Backend:
     depth: of a UNet++, the head that answers.
     batch: windows to a pass; on CPUs compiled networks take one at a time, so that they are compiled once for all.
     passes: of each window, where its mirror images are asked too.
+    head:  what makes logits of the answers (in fp32), if they are features; labels are compared after it.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Backend:
         asked: Asked = EAGER,
         batch: int = 1,
         passes: int = 1,
+        head: nn.Module | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ):
         self.choice: BackendChoice | None = None
@@ -94,6 +96,7 @@ class Backend:
         self._device, self._precision, self._asked, self._clock = device, precision, asked, clock
         self._batch = batch
         self._passes = passes
+        self._head = None if head is None else head.to(device).eval()
         self._eager = eager(self._module, device, precision)
         self._run: Network | None = None
         self._windows = 1
@@ -107,7 +110,9 @@ class Backend:
     def like(self, network: nn.Module, depth: int | None) -> Backend:
         """Another network, asked for in the same way; nobody is told of its choice."""
         asked = replace(self._asked, on_choice=_tell_nobody)
-        return Backend(network, self._device, self._precision, depth, asked, self._batch, self._passes, self._clock)
+        return Backend(
+            network, self._device, self._precision, depth, asked, self._batch, self._passes, clock=self._clock
+        )
 
     def __call__(self, windows: Tensor) -> Tensor:
         """The logits on the device. Raises: BackendError where what was asked for cannot be had."""
@@ -175,7 +180,14 @@ class Backend:
     def _tried(self, name: str, windows: Tensor, folder: Path | None) -> tuple[Trial, Network]:
         twice = name in _STARTS_FROM_CACHE and folder is not None
         build = partial(self._built, name, windows, folder)
-        return tried(name, build, windows, self._exact()(windows), self._precision, self._clock, twice)
+        exact = self._logits(self._exact()(windows))
+        return tried(name, build, windows, exact, self._logits, self._precision, self._clock, twice)
+
+    def _logits(self, answer: Tensor) -> Tensor:
+        if self._head is None:
+            return answer
+        with torch.inference_mode():
+            return self._head(answer.float())
 
     def _built(self, name: str, windows: Tensor, folder: Path | None) -> Network:
         if name == "eager":

@@ -20,22 +20,23 @@ def tried(
     build: Callable[[], Network],
     windows: Tensor,
     exact: Tensor,
+    logits: Callable[[Tensor], Tensor],
     precision: Precision,
     clock: Callable[[], float],
     twice: bool,
 ) -> tuple[Trial, Network]:
     """What was measured, and the network as it was built; a trial with a gap where the logits are too far off.
 
-    windows: (B, C, *S), a batch as it comes; exact: its logits by torch in fp32.
+    windows: (B, C, *S), a batch as it comes; exact: its logits by torch in fp32; logits: of what the backend answers.
     twice:  the backend keeps what it compiled, so the start that counts is the second one.
     Raises: BackendError where it does not run at all.
     """
     for _ in range(1 + twice):
         started = clock()
         run = build()
-        logits = _answer(name, run, windows)
+        answer = _answer(name, run, windows)
         start_s = clock() - started
-    found = agreement(logits, exact)
+    found = agreement(logits(answer), exact)
     trial = Trial(start_s, _seconds(run, windows, clock), found)
     return (trial if found.suffices(precision) else Trial(gap=_too_far(name, found, precision))), run
 

@@ -22,13 +22,16 @@ from medseg.domain.volume import Volume
 from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.inference.foreign import ForeignModel, load_foreign
 from medseg.networks.ensemble import Ensemble
-from medseg.windows import Network
+from medseg.networks.head import blended_width, split_head
+from medseg.windows import Head, Network
 
 
 @dataclass(frozen=True)
 class Model:
     """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32 as torch runs it.
 
+    body:     the network up to its features, and `head` what makes logits of them, where windows are better blended as
+              features; else both None.
     template: the localiser's.
     voters:   further answers to compare with: shallower heads, members of an ensemble, or mirror images.
     settings: what was asked for beside the bundle's own values; stands in the report.
@@ -40,6 +43,8 @@ class Model:
     exact: Network
     device: torch.device
     precision: Precision
+    body: Network | None = None
+    head: Head | None = None
     template: Volume | None = None
     voters: tuple[Network, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -101,15 +106,33 @@ def load_model(
         raise UsageError(f"--tta: bundle {bundle.name} was not trained with mirror images; leave it out")
     network = load_network(stored)
     passes = 2 ** len(bundle.flip_axes) if wishes.tta else 1
-    backend = Backend(network, device, precision, depth, asked, bundle.window.batch, passes)
-    wanted: Network = backend
+    split = split_head(network, depth) if blended_width(bundle.network) else None
+    if split is None:
+        backend = whole = Backend(network, device, precision, depth, asked, bundle.window.batch, passes)
+    else:
+        backend = Backend(split.body, device, precision, None, asked, bundle.window.batch, passes, head=split.head)
+        whole = backend.like(network, depth)
+    wanted: Network = whole
+    body: Network | None = None if split is None else backend
     exact = eager(network, device, "fp32", depth)
-    others, voters = _voters(network, backend, bundle, depth) if wishes.quality else ((), ())
+    others, voters = _voters(network, whole, bundle, depth) if wishes.quality else ((), ())
     if wishes.tta:
         wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
-    settings = {name: value for name, value in vars(wishes).items() if value}
-    template = load_template(stored)
-    return Model(bundle, wanted, exact, device, precision, template, voters, settings, (backend, *others))
+        if body is not None:  # a head that looks at each voxel alone may wait for the mean
+            body = mirrored(body, bundle.flip_axes)
+    return Model(
+        bundle,
+        wanted,
+        exact,
+        device,
+        precision,
+        body,
+        None if split is None else split.head.to(device).eval(),
+        load_template(stored),
+        voters,
+        {name: value for name, value in vars(wishes).items() if value},
+        (backend, whole, *others),
+    )
 
 
 def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int:

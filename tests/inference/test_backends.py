@@ -9,6 +9,7 @@ from medseg.backends.backend import Asked
 from medseg.bundle.bundle import StoredBundle
 from medseg.bundle.store import find_any
 from medseg.domain.errors import UsageError
+from medseg.domain.labels import Label, LabelTable
 from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.inference.model import load_model
 from medseg.inference.segment import segment
@@ -82,6 +83,24 @@ def test_batches_do_not_change_labels(tmp_path):
         bundle = replace(bundle, window=replace(bundle.window, batch=batch))
         found.append(labels_and_report(stored_bundle(bundle, tmp_path / f"b{batch}"), NO_WISHES, "openvino")[0])
     assert all((one == found[0]).all() for one in found)
+
+
+@pytest.mark.parametrize(
+    "wishes", [NO_WISHES, Wishes(tta=True), Wishes(quality=True)], ids=["plain", "mirrored", "voters"]
+)
+def test_many_classes_whose_features_are_blended(wishes, tmp_path):
+    """Only the body runs elsewhere; its features are judged by the labels that the head makes of them."""
+    require("openvino")
+    many = LabelTable(tuple(Label(n, f"organ {n}", (n, n, n)) for n in range(1, 35)))
+    stored = stored_bundle(replace(volume_bundle(labels=many), flip_axes=(0,)), tmp_path / "b")
+    assert load_model(stored, CPU, "fp32").body is not None
+    expected, _ = labels_and_report(stored, wishes, "eager")
+    found, report = labels_and_report(stored, wishes, "openvino")
+    assert (found != expected).mean() <= 1e-6
+    assert len(np.unique(found)) > 2
+    assert report.backend is not None
+    assert report.backend.name == "openvino"
+    assert report.backend.agreement["openvino"] > 0.9999
 
 
 def test_few_windows_of_auto_are_eagers(tmp_path):
