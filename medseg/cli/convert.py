@@ -15,7 +15,9 @@ def convert(
     form: Annotated[
         str,
         typer.Option(
-            "-t", "--type", help="nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, png, tiff, or several: a,b."
+            "-t",
+            "--type",
+            help="nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, dicom-sc, png, tiff, or several: a,b.",
         ),
     ] = "auto",
     series: Annotated[
