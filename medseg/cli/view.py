@@ -117,7 +117,7 @@ def _read(mask: Path, image: Path, doubts: Doubts) -> tuple[Volume, LabelMap]:
     volume = read_image(image, doubts)
     if volume.series is not None:
         return volume, read_label_map(mask, volume.geometry)
-    label_map = read_label_map(mask)
+    label_map = read_label_map(mask, doubts=doubts)
     if volume.geometry.spatial_dims == 2 and label_map.geometry.shape_ijk == volume.geometry.shape_ijk:
         return volume, replace(label_map, geometry=volume.geometry)  # a picture's mask tells no size of pixels
     try:
