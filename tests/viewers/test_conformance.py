@@ -19,6 +19,7 @@ from tests.commands import medseg
 from tests.masks import ALGORITHM, ORGANS, mask_on, series_volume
 from tests.phantoms import counted_volume, dicom_folder, edit_all, oblique, orientations
 from tests.projections import radiograph
+from tests.series_kinds import KINDS, read_kind
 from tests.viewers.conftest import require
 
 pytestmark = pytest.mark.viewers
@@ -29,7 +30,9 @@ def complaints(path):
     require("dciodvfy")
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
     lines = (done.stdout + done.stderr).splitlines()
-    assert any(name in lines for name in ("Segmentation", "Comprehensive3DSR", "SCImage")), lines  # recognised as what it is
+    assert any(name in lines for name in ("Segmentation", "Comprehensive3DSR", "SCImage")), (
+        lines
+    )  # recognised as what it is
     harmless = ("needed to build DICOMDIR", "Specific Character Set")
     return [line for line in lines if line.startswith(("Error", "Warning")) and not any(h in line for h in harmless)]
 
@@ -42,6 +45,9 @@ def volumes(folder):
     gone = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"]
     edit_all(sorted((folder / "anonymous").iterdir()), *gone, "AccessionNumber", "ReferringPhysicianName")
     yield "anonymous", read_dicom(folder / "anonymous", "s")
+    for name in KINDS:
+        (folder / name).mkdir()
+        yield name, read_kind(name, folder / name)
 
 
 def test_dciodvfy_finds_no_error_in_segmentations_and_reports(tmp_path):
