@@ -15,13 +15,13 @@ from medseg.reports.overlay import colours_of
 from medseg.reports.shades import to_rgb, window_of
 
 _FILL = 0.12  # of the label's colour inside its outline
-_LINES = 800  # an outline is a pixel wide for each so many pixels of the picture, so that it shows on a screen
+_LINES = 500  # an outline is a pixel wide for each so many pixels of the picture, so that it shows on a screen
 
 
 def capture(volume: Volume, label_map: LabelMap) -> NDArray[np.uint8]:
     """The picture in full size with outlines inside the edges of its labels and a legend below, (rows, columns, 3).
 
-    Pixels outside the labels are those of the picture, grey as `window_of` says. Unlike `preview` it takes about 20
+    Pixels outside the labels are those of the picture, grey as `window_of` says. Unlike `preview` it takes about 17
     bytes a pixel, and never scales: mammograms have 14 million.
     Raises: GridError if the mask lies on another grid.
     """
