@@ -54,8 +54,9 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
 
 
 def say_backend(choice: BackendChoice) -> None:
-    """What runs the network and why, as one line."""
-    print(f"medseg: {choice.in_words()}", file=sys.stderr, flush=True)
+    """What runs the network and why, as one line; nothing of eager for a few windows, which was no question."""
+    if choice.window_s:
+        print(f"medseg: {choice.in_words()}", file=sys.stderr, flush=True)
 
 
 def tell_nobody(choice: BackendChoice) -> None:
