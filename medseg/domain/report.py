@@ -76,7 +76,8 @@ class BackendChoice:
         """
         measured = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in self.window_s.items())
         numbers = f" ({measured} a window)" if measured else ""
-        return f"backend {self.name}, {self.precision}, {self.windows} windows: {self.reason}{numbers}"
+        count = f"{self.windows} window{'' if self.windows == 1 else 's'}"
+        return f"backend {self.name}, {self.precision}, {count}: {self.reason}{numbers}"
 
 
 @dataclass(frozen=True)
