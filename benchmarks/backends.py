@@ -2,8 +2,8 @@
 
     python benchmarks/backends.py [--repeats 7] [--batch 4] [--backends openvino,onnxruntime,compile] [BUNDLE ...]
 
-Seconds are those of the processor, not of the clock, so that other work on the machine counts less; those of a compiler that
-runs as a process of its own are missing from the start of `compile`. Windows are smoothed noise.
+Seconds are those of the processor, not of the clock, so that other work on the machine counts less; those of a compiler
+that runs as a process of its own are missing from the start of `compile`. Windows are smoothed noise.
 """
 
 from __future__ import annotations
