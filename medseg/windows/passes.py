@@ -15,7 +15,8 @@ from medseg.io.memory import available_bytes
 Network = Callable[[Tensor], Tensor]
 Tag = TypeVar("Tag")
 
-KEPT_BYTES = 2**28  # of the answers to constant windows, more than one of them
+KEPT_BYTES = 2**28  # of answers to constant windows, where they are more than one
+_KEPT = 4
 _WAITING = 4  # batches' worth of windows, constant ones among them, that wait for a full batch
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")
@@ -30,7 +31,7 @@ class Passes:
     device:    to which windows travel, from pinned memory if it is a GPU; None: they stay where they are.
 
     A window all of one value in each channel (air, padding) is computed alone, and its answer serves every other window
-    of those values: what a pass of its own would give. Batches hold the others.
+    of those values: what a pass of its own would give. Batches hold the others. The last few answers are kept.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Passes:
             logits = self._pass([window])
             assert logits is not None  # one window fits, or is refused
             self._constant[value] = logits[0]
-            while len(self._constant) > 1 and len(self._constant) * logits.nbytes > KEPT_BYTES:
+            if len(self._constant) > kept_answers(logits.nbytes):
                 self._constant.popitem(last=False)
         self._tell(1)
         return self._constant[value]
@@ -110,6 +111,11 @@ class Passes:
     def _tell(self, windows: int) -> None:
         if self.on_window is not None:
             self.on_window(windows)
+
+
+def kept_answers(answer_bytes: int) -> int:
+    """How many answers to constant windows of so many bytes are kept: few values fill many windows, mostly air."""
+    return max(min(KEPT_BYTES // answer_bytes, _KEPT), 1)
 
 
 def constant_value(window: Tensor) -> bytes | None:
