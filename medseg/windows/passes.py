@@ -125,16 +125,14 @@ def constant_value(window: Tensor) -> bytes | None:
     for place in ([-1 for _ in window.shape[1:]], [n // 2 for n in window.shape[1:]]):  # where most show what they are
         if not torch.equal(_voxel(bits, place), first):
             return None
-    if not bool((bits == first).all()):
+    if not bool((bits == first.view(-1, *[1 for _ in window.shape[1:]])).all()):
         return None
     return first.cpu().numpy().tobytes()
 
 
 def _voxel(bits: Tensor, place: Sequence[int]) -> Tensor:
-    """(C, 1, ...) of one place."""
-    for axis, n in enumerate(place, start=1):
-        bits = bits.select(axis, n).unsqueeze(axis)
-    return bits
+    at: tuple[slice | int, ...] = (slice(None), *place)
+    return bits[at]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

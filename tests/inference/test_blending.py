@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from medseg.bundle.reader import read_bundle
+from medseg.domain.errors import ResourceError
 from medseg.domain.labels import Label, LabelTable
 from medseg.domain.wishes import NO_WISHES
 from medseg.inference.model import load_model
@@ -42,3 +43,14 @@ def test_few_classes_are_blended_as_logits(tmp_path):
     stored = read_bundle(stored_bundle(volume_bundle(), tmp_path / "b").folder)
     model = load_model(stored, torch.device("cpu"), "fp32")
     assert (model.body, model.head) == (None, None)
+
+
+def test_a_window_that_does_not_fit_is_refused_by_the_images_name(tmp_path):
+    def too_large(windows):
+        raise MemoryError
+
+    stored = read_bundle(stored_bundle(volume_bundle(), tmp_path / "b").folder)
+    model = replace(load_model(stored, torch.device("cpu"), "fp32"), network=too_large)
+    volume = replace(blob_volume(orientations((1.0, 1.0, 1.0))["LPS"]), case="case 7")
+    with pytest.raises(ResourceError, match=r"case 7: not enough memory on cpu .* one window of 16 x 16 x 16 voxels"):
+        segment(volume, model)
