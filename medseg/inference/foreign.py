@@ -21,7 +21,7 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.quiet import quiet
 from medseg.bundle.steps import Step, built_steps, run_steps
-from medseg.domain.errors import BundleError
+from medseg.domain.errors import BundleError, ResourceError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import BackendChoice, Measure, Report
@@ -143,7 +143,10 @@ def _slabs(
     tensor = image.as_tensor().float().to(model.device)
     spec = window_spec(model.bundle.inferer, image.shape[1:])
     if spec is not None:
-        yield from finite(stream(network, tensor, spec, on_window))
+        try:
+            yield from finite(stream(network, tensor, spec, on_window))
+        except ResourceError as error:
+            raise ResourceError(f"{model.bundle.name}: {error}") from error
         return
     with torch.inference_mode(), quiet():
         try:

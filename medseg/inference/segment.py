@@ -16,7 +16,7 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
 from medseg.domain.box import Box
-from medseg.domain.errors import FieldOfViewError, InputError
+from medseg.domain.errors import FieldOfViewError, InputError, ResourceError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
@@ -194,6 +194,8 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
         network = model.network if model.body is None else model.body
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
         return part.kept(_decide(slabs, grid, source, bundle)), count, ""
+    except ResourceError as error:  # a window does not fit; only here it is known of which image
+        raise ResourceError(f"{part.seen.case}: {error}") from error
     except NotFinite:
         slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
         try:
