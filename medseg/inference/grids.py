@@ -127,3 +127,4 @@ def decided(
             yield logits, axis, slab.start, slab.start, slab.stop - 1
         if slab.stop < shape[axis]:
             tail = logits.narrow(1 + axis, slab.stop - slab.start - 1, 1).clone()
+        del slab, logits  # before the next one is made

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medseg.domain.geometry import Float64Array, Geometry
+from medseg.inference.decisions import Decision
 from medseg.inference.grids import IntArray, decided, source_to_grid
 from medseg.inference.parallel import corner_offsets, streaming_order
-from medseg.inference.winners import contests, extremes, largest_classes, winners
+from medseg.inference.winners import extremes
 from medseg.windows import Slab
 
 _BLOCK = 1 << 16  # source voxels that are placed together
@@ -40,22 +41,25 @@ class _Placed:
     share: Float64Array
 
 
-def decide_largest_at_an_angle(slabs: Iterable[Slab], grid: Geometry, source: Geometry, labels: NDArray[Any]) -> None:
-    """The class of the largest interpolated value into `labels`."""
+def decide_at_an_angle(
+    slabs: Iterable[Slab], grid: Geometry, source: Geometry, decision: Decision, labels: NDArray[Any]
+) -> None:
+    """What is decided of the interpolated values into `labels`."""
     steps = _steps(grid)
     for tensor, along, first, lo, hi in decided(slabs, grid.shape_ijk, steps):
         values = tensor.cpu().contiguous().numpy()
         shape, order = values.shape[1:], streaming_order(along, len(steps))
         values = values.reshape(len(values), -1)
-        low, high = extremes(largest_classes(values).reshape(shape), steps)
+        low, high = extremes(decision.answers(values).reshape(shape), steps)
         for placed in _placed(grid, source, along, first, lo, hi):
             cells = tuple(placed.below)
-            found = low[cells].astype(labels.dtype)
+            found = low[cells]
             mixed = np.flatnonzero(found != high[cells])
             if len(mixed):
                 base = np.ravel_multi_index(tuple(placed.below[:, mixed]), shape)
-                found[mixed] = _winners(values, base, placed.share[:, mixed], low, high, steps, shape, order)
-            labels[placed.place][placed.inside] = found
+                found[mixed] = _answers(decision, values, base, placed.share[:, mixed], low, high, steps, shape, order)
+            labels[placed.place][placed.inside] = decision.named(found)
+        del tensor, values  # before the next slab is made
 
 
 def interpolated_at_an_angle(
@@ -74,9 +78,11 @@ def interpolated_at_an_angle(
             for channel, row in zip(block, values, strict=True):
                 channel[placed.inside] = _between(row.take(at)[None], placed.share, steps, order)[0]
             yield placed.place, torch.from_numpy(block), placed.inside
+        del tensor, values
 
 
-def _winners(
+def _answers(
+    decision: Decision,
     values: NDArray[Any],
     base: IntArray,
     share: Float64Array,
@@ -93,13 +99,13 @@ def _winners(
     at = np.unravel_index(cells, shape)
     span = (int(corners.min()), int(corners.max()) + 1)
     found = np.empty(len(base), np.intp)
-    for contest in contests(values, corners, low[at], high[at], span):
+    for contest in decision.contests(values, corners, low[at], high[at], span):
         many = count[contest.cells]
         which = np.repeat(np.arange(len(many)), many)
         inner = np.arange(len(which)) - np.repeat(np.cumsum(many) - many, many)
         voxels = sort[np.repeat(start[contest.cells], many) + inner]
         here = _between(contest.values.take(which, 2), share[:, voxels], steps, order)
-        found[voxels] = winners(contest.classes.take(which, 1), here)
+        found[voxels] = decision.decided(contest.classes.take(which, 1), here)
     return found
 
 

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medseg.inference.decisions import Decision
 from medseg.inference.grids import Axis, IntArray, decided
-from medseg.inference.winners import Contest, contests, extremes, largest_classes, winners
+from medseg.inference.winners import extremes
 from medseg.windows import Slab
 
 _BLOCK_VOXELS = 1 << 18  # of the grid, whose mixed cells are looked at together
@@ -45,17 +46,24 @@ def interpolated(
                 for a in order:
                     block = _between(block, 1 + a, local_block[a])
                 yield tuple(axis.stretch for axis in local_block), block
+        del values, block
 
 
-def decide_largest(
-    slabs: Iterable[Slab], axes: Sequence[Axis], shape: Sequence[int], labels: NDArray[Any], source_axis: Sequence[int]
+def decide_parallel(
+    slabs: Iterable[Slab],
+    axes: Sequence[Axis],
+    shape: Sequence[int],
+    decision: Decision,
+    labels: NDArray[Any],
+    source_axis: Sequence[int],
 ) -> None:
-    """The class of the largest interpolated value into `labels` (contiguous, axes in the source's order)."""
+    """What is decided of the interpolated values into `labels` (contiguous, axes in the source's order)."""
     view = labels.transpose(source_axis)
     for values, along, first, lo, hi in decided(slabs, shape, [axis.step for axis in axes]):
         local = [axis.within(lo, hi, first) if a == along else axis for a, axis in enumerate(axes)]
         if all(map(len, local)):
-            _Piece(values.contiguous().numpy(), along, tuple(local)).decide(view, labels.reshape(-1))
+            _Piece(values.contiguous().numpy(), along, tuple(local), decision).decide(view, labels.reshape(-1))
+        del values  # before the next slab is made
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,26 +73,27 @@ class _Piece:
     values: NDArray[Any]
     along: int
     axes: tuple[Axis, ...]
+    decision: Decision
 
     def decide(self, view: NDArray[Any], flat: NDArray[Any]) -> None:
         shape = self.values.shape[1:]
-        labels = largest_classes(self.values.reshape(len(self.values), -1)).reshape(shape)
+        answers = self.decision.answers(self.values.reshape(len(self.values), -1)).reshape(shape)
         rows = max(_BLOCK_VOXELS // math.prod(shape[1:]), 1)
         begin, end = int(self.axes[0].below.min()), int(self.axes[0].below.max()) + 1
         for lo in range(begin, end, rows):
             hi = min(lo + rows, end)
             part = self.axes[0].within(lo, hi)
             if len(part):
-                self._decide_rows(labels, lo, hi, (part, *self.axes[1:]), view, flat)
+                self._decide_rows(answers, lo, hi, (part, *self.axes[1:]), view, flat)
 
     def _decide_rows(
-        self, labels: NDArray[Any], lo: int, hi: int, axes: tuple[Axis, ...], view: NDArray[Any], flat: NDArray[Any]
+        self, answers: NDArray[Any], lo: int, hi: int, axes: tuple[Axis, ...], view: NDArray[Any], flat: NDArray[Any]
     ) -> None:
         steps = tuple(axis.step for axis in axes)
         stop = hi + steps[0]
-        low, high = extremes(labels[lo:stop], steps)
+        low, high = extremes(answers[lo:stop], steps)
         axes = (replace(axes[0], below=axes[0].below - lo), *axes[1:])
-        spread = low
+        spread = self.decision.named(low)
         for a in reversed(range(len(axes))):
             spread = spread.take(axes[a].below, a)
         view[tuple(axis.stretch for axis in axes)] = spread
@@ -98,14 +107,14 @@ class _Piece:
         if not len(found[0]):
             return
         cells = tuple(run.cell[which] for run, which in zip(runs, found, strict=True))
-        size = math.prod(labels.shape[1:])
-        base = np.ravel_multi_index((cells[0] + lo, *cells[1:]), labels.shape)
-        corners = base + corner_offsets(steps, labels.shape, streaming_order(self.along, len(steps)))[:, None]
+        size, order = math.prod(answers.shape[1:]), streaming_order(self.along, len(steps))
+        base = np.ravel_multi_index((cells[0] + lo, *cells[1:]), answers.shape)
+        corners = base + corner_offsets(steps, answers.shape, order)[:, None]
         values = self.values.reshape(len(self.values), -1)
         strides = [s // view.itemsize for s in view.strides]
-        for contest in contests(values, corners, low[cells], high[cells], (lo * size, stop * size)):
+        for contest in self.decision.contests(values, corners, low[cells], high[cells], (lo * size, stop * size)):
             places = [which[contest.cells] for which in found]
-            _spread(contest, contest.values, streaming_order(self.along, len(steps)), runs, places, strides, 0, flat)
+            _spread(self.decision, contest.classes, contest.values, order, runs, places, strides, 0, flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +136,8 @@ class _Runs:
 
 
 def _spread(
-    contest: Contest,
+    decision: Decision,
+    classes: NDArray[Any],
     values: NDArray[Any],
     order: Sequence[int],
     runs: Sequence[_Runs],
@@ -136,9 +146,9 @@ def _spread(
     at: IntArray | int,
     flat: NDArray[Any],
 ) -> None:
-    """The winners at all voxels of the cells: one axis in turn, of each cell the first voxel, the second, ..."""
+    """The labels of all voxels of the cells: one axis in turn, of each cell the first voxel, the second, ..."""
     if not order:
-        flat[at] = winners(contest.classes, values[:, 0])
+        flat[at] = decision.named(decision.decided(classes, values[:, 0]))
         return
     a, *rest = order
     run, which = runs[a], places[a]
@@ -150,7 +160,7 @@ def _spread(
             share = run.axis.share[voxel]
             here = values[:, :half] * (1 - share).astype(values.dtype)
             here += values[:, half:] * share.astype(values.dtype)
-        _spread(contest, here, rest, runs, places, strides, at + (voxel + run.axis.start) * strides[a], flat)
+        _spread(decision, classes, here, rest, runs, places, strides, at + (voxel + run.axis.start) * strides[a], flat)
 
 
 def corner_offsets(steps: Sequence[int], shape: Sequence[int], order: Sequence[int]) -> IntArray:

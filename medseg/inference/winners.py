@@ -116,6 +116,14 @@ def _several(values: NDArray[Any], corners: IntArray, least: NDArray[Any], cells
             yield Contest(cells[part], members, found)
 
 
+def all_of(values: NDArray[Any], corners: IntArray) -> Iterator[Contest]:
+    """Every class in every cell; arguments as of `contests`."""
+    classes, count = values.shape
+    for part in _parts(np.arange(corners.shape[1]), max(_VALUES // (classes * len(corners)), 1)):
+        members = np.broadcast_to(np.arange(classes)[:, None], (classes, len(part)))
+        yield Contest(part, members, values.reshape(-1).take(members[:, None] * count + corners[:, part]))
+
+
 def _in_parts(contest: Contest) -> Iterator[Contest]:
     size = max(_VALUES // (len(contest.classes) * contest.values.shape[1]), 1)
     for a in range(0, len(contest.cells), size):
