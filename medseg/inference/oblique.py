@@ -23,7 +23,7 @@ from medseg.inference.parallel import corner_offsets, streaming_order
 from medseg.inference.winners import extremes
 from medseg.windows import Slab
 
-_BLOCK = 1 << 16  # source voxels that are placed together
+_BLOCK = 1 << 15  # source voxels that are placed together
 _BLOCK_VALUES = 1 << 22  # that are interpolated together
 
 

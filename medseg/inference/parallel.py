@@ -42,11 +42,8 @@ def interpolated(
             rows = values.shape[0] * len(part) * math.prod(len(local[a]) for a in order[2:])
             for other in local[second].pieces(max(_BLOCK_VALUES // rows, 1)):
                 local_block = [part if a == along else other if a == second else local[a] for a in range(len(axes))]
-                block = values
-                for a in order:
-                    block = _between(block, 1 + a, local_block[a])
-                yield tuple(axis.stretch for axis in local_block), block
-        del values, block
+                yield tuple(axis.stretch for axis in local_block), _at(values, local_block, order)
+        del values  # before the next slab is made
 
 
 def decide_parallel(
@@ -175,6 +172,12 @@ def corner_offsets(steps: Sequence[int], shape: Sequence[int], order: Sequence[i
 def streaming_order(along: int, dims: int) -> list[int]:
     """In which order the axes are interpolated."""
     return [along, *(a for a in range(dims) if a != along)]
+
+
+def _at(values: Tensor, places: Sequence[Axis], order: Sequence[int]) -> Tensor:
+    for a in order:
+        values = _between(values, 1 + a, places[a])
+    return values
 
 
 def _between(values: Tensor, axis: int, places: Axis) -> Tensor:

@@ -237,8 +237,8 @@ def test_at_an_angle_too_and_wherever_it_is_cut(data, degrees, spacing):
 
 @pytest.mark.parametrize("degrees", [0, 20])
 def test_a_class_that_wins_at_no_corner_may_win_inside(degrees):
-    """Between two that are first on one side and last on the other: at 0 the second is 2 where both are 0."""
-    logits = torch.tensor([[5.0, -5.0], [-5.0, 5.0], [2.0, 2.0]])[:, :, None, None].expand(3, 2, 2, 2).contiguous()
+    """Between two that are first on one side and last on the other: in the middle it has 3 where they have 0."""
+    logits = torch.tensor([[5.0, -5.0], [-5.0, 5.0], [3.0, 3.0]])[:, :, None, None].expand(3, 2, 2, 2).contiguous()
     grid = Geometry((2, 2, 2), np.eye(4))
     source = Geometry((5, 2, 2), oblique(np.diag([0.25, 1.0, 1.0, 1.0]), (degrees, 0, 0)))
     assert set(logits.argmax(0).unique().tolist()) == {0, 1}
@@ -263,7 +263,7 @@ def test_thresholds_of_channels_are_decided_alike(data, channels, degrees):
 
     grid, affine = Geometry(shape, np.eye(4)), oblique(np.diag([0.6, -1.3, 0.5, 1.0]), (0, degrees, 0))
     source = Geometry((9, 5, 8), affine)
-    parts = slabs(values, cuts=(2, 3))
+    parts = slabs(values, cuts={n for n in (2, 3) if n < max(shape)})
     assert (labels_on_source(parts, grid, source, thresholds(0.5, channels, regions))
             == labels_on_source(parts, grid, source, regions)).all()  # fmt: skip
 
@@ -283,18 +283,17 @@ def test_renamed_classes_are_decided_alike():
 
 @pytest.mark.parametrize("degrees", [0, 3])
 def test_memory_is_for_a_slab_whatever_the_length_of_the_scan(degrees):
-    """Beside the labels: a stream of slabs that nobody keeps, 4 and 16 of them."""
+    """Beside the labels: a stream of slabs that nobody keeps, 3 and 9 of them."""
     peaks = []
-    for count in (4, 16):
-        logits = body((8, 40, 40), 12, 0)
-        grid = Geometry((8 * count, 40, 40), np.eye(4))
-        source = Geometry((12 * count, 60, 60), oblique(np.diag([2 / 3, 2 / 3, 2 / 3, 1.0]), (0, 0, degrees)))
+    for count in (3, 9):
+        logits = body((8, 32, 32), 12, 0)
+        grid = Geometry((8 * count, 32, 32), np.eye(4))
+        source = Geometry((12 * count, 48, 48), oblique(np.diag([2 / 3, 2 / 3, 2 / 3, 1.0]), (0, 0, degrees)))
         stream = (Slab(8 * n, 8 * n + 8, 0, torch.from_numpy(logits.numpy().copy())) for n in range(count))
         tracemalloc.start()
         labels = labels_on_source(stream, grid, source)
         peaks.append(tracemalloc.get_traced_memory()[1] - labels.nbytes)
         tracemalloc.stop()
-    slab = logits.numel() * 4
+    every_class = len(logits) * labels.size * 4
     assert peaks[1] < 1.5 * peaks[0]
-    assert peaks[1] < 12 * slab  # every class of the longer scan on the source grid takes 54
-    assert 12 * source.shape_ijk[0] * 60 * 60 * 4 > 50 * slab
+    assert peaks[1] < every_class / 3
