@@ -286,7 +286,7 @@ def test_memory_is_for_a_slab_whatever_the_length_of_the_scan(degrees):
     """Beside the labels: a stream of slabs that nobody keeps, 3 and 9 of them."""
     peaks = []
     for count in (3, 9):
-        logits = body((8, 32, 32), 12, 0)
+        logits = body((8, 32, 32), 60, 0)
         grid = Geometry((8 * count, 32, 32), np.eye(4))
         source = Geometry((12 * count, 48, 48), oblique(np.diag([2 / 3, 2 / 3, 2 / 3, 1.0]), (0, 0, degrees)))
         stream = (Slab(8 * n, 8 * n + 8, 0, torch.from_numpy(logits.numpy().copy())) for n in range(count))
