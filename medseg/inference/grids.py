@@ -107,24 +107,30 @@ def axes_of(parallel: Parallel, grid: Geometry, source: Geometry) -> tuple[Axis,
 
 
 def decided(
-    slabs: Iterable[Slab], shape: Sequence[int], steps: Sequence[int]
+    slabs: Iterable[Slab], shape: Sequence[int], steps: Sequence[int], planes: int
 ) -> Iterator[tuple[Tensor, int, int, int, int]]:
     """Logits (C, *S), the slabs' axis, the first plane's number, and the cells lo..hi between planes that they decide.
 
-    The cells between two slabs come as two planes, so that a slab is never copied and only its last plane is kept.
+    A slab of more planes is not copied: the cells before it come with its first plane. Thinner ones are put together.
     shape: of the whole grid; steps: of each axis, 1 where a cell lies between two planes, 0 where it is a plane.
     """
-    tail: Tensor | None = None
+    held: list[Tensor] = []  # planes first.., whose last cell waits for the next plane
+    first = 0
     for slab in slabs:
-        axis, logits = slab.axis, slab.logits
+        axis, logits, start, stop = slab.axis, slab.logits, slab.start, slab.stop
+        del slab  # before the next one is made
         if not steps[axis]:
-            yield logits, axis, slab.start, slab.start, slab.stop
-            continue
-        if tail is not None:
-            between = torch.cat([tail, logits.narrow(1 + axis, 0, 1)], 1 + axis)
-            yield between, axis, slab.start - 1, slab.start - 1, slab.start
-        if slab.stop - slab.start > 1:
-            yield logits, axis, slab.start, slab.start, slab.stop - 1
-        if slab.stop < shape[axis]:
-            tail = logits.narrow(1 + axis, slab.stop - slab.start - 1, 1).clone()
-        del slab, logits  # before the next one is made
+            yield logits, axis, start, start, stop
+        elif stop - start > planes:
+            if held:
+                yield torch.cat([*held, logits.narrow(1 + axis, 0, 1)], 1 + axis), axis, first, first, start
+            yield logits, axis, start, start, stop - 1
+            held, first = [logits.narrow(1 + axis, stop - start - 1, 1).clone()], stop - 1
+        else:
+            held.append(logits)
+            if stop - first > planes or stop == shape[axis]:
+                logits = torch.cat(held, 1 + axis)
+                held.clear()
+                yield logits, axis, first, first, stop - 1
+                held, first = [logits.narrow(1 + axis, stop - 1 - first, 1).clone()], stop - 1
+        del logits

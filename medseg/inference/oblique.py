@@ -23,6 +23,7 @@ from medseg.inference.parallel import corner_offsets, streaming_order
 from medseg.inference.winners import extremes
 from medseg.windows import Slab
 
+_PLANES = 16  # of a slab: for each, the source is searched as far as its planes drift across the grid's
 _BLOCK = 1 << 15  # source voxels that are placed together
 _BLOCK_VALUES = 1 << 22  # that are interpolated together
 
@@ -46,7 +47,7 @@ def decide_at_an_angle(
 ) -> None:
     """What is decided of the interpolated values into `labels`."""
     steps = _steps(grid)
-    for tensor, along, first, lo, hi in decided(slabs, grid.shape_ijk, steps):
+    for tensor, along, first, lo, hi in decided(slabs, grid.shape_ijk, steps, _PLANES):
         values = tensor.cpu().contiguous().numpy()
         shape, order = values.shape[1:], streaming_order(along, len(steps))
         values = values.reshape(len(values), -1)
@@ -67,7 +68,7 @@ def interpolated_at_an_angle(
 ) -> Iterator[tuple[tuple[slice, ...], Tensor, NDArray[np.bool_]]]:
     """All values (C, *block) of block after block of the source, and the voxels that they are good for."""
     steps = _steps(grid)
-    for tensor, along, first, lo, hi in decided(slabs, grid.shape_ijk, steps):
+    for tensor, along, first, lo, hi in decided(slabs, grid.shape_ijk, steps, _PLANES):
         values = tensor.cpu().contiguous().numpy()
         shape, order = values.shape[1:], streaming_order(along, len(steps))
         offsets = corner_offsets(steps, shape, order)[:, None]

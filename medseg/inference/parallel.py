@@ -22,6 +22,7 @@ from medseg.inference.grids import Axis, IntArray, decided
 from medseg.inference.winners import extremes
 from medseg.windows import Slab
 
+_PLANES = 4  # of a slab: of thinner ones the plane that two share would be looked at twice too often
 _BLOCK_VOXELS = 1 << 18  # of the grid, whose mixed cells are looked at together
 _BLOCK_VALUES = 1 << 24  # that are interpolated together: 64 MB
 
@@ -33,7 +34,7 @@ def interpolated(
 
     shape: of the grid.
     """
-    for values, along, first, lo, hi in decided(slabs, shape, [axis.step for axis in axes]):
+    for values, along, first, lo, hi in decided(slabs, shape, [axis.step for axis in axes], _PLANES):
         local = [axis.within(lo, hi, first) if a == along else axis for a, axis in enumerate(axes)]
         order = streaming_order(along, len(axes))
         plane = values.shape[0] * math.prod(len(axis) for a, axis in enumerate(local) if a != along)
@@ -56,7 +57,7 @@ def decide_parallel(
 ) -> None:
     """What is decided of the interpolated values into `labels` (contiguous, axes in the source's order)."""
     view = labels.transpose(source_axis)
-    for values, along, first, lo, hi in decided(slabs, shape, [axis.step for axis in axes]):
+    for values, along, first, lo, hi in decided(slabs, shape, [axis.step for axis in axes], _PLANES):
         local = [axis.within(lo, hi, first) if a == along else axis for a, axis in enumerate(axes)]
         if all(map(len, local)):
             _Piece(values.contiguous().numpy(), along, tuple(local), decision).decide(view, labels.reshape(-1))
