@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import BackendChoice, Measure, Report
 from medseg.domain.volume import Volume
+from medseg.inference.foreign_decision import decision_of
 from medseg.inference.foreign_image import loaded, require_suits
 from medseg.inference.foreign_labels import label_values, table_of
 from medseg.inference.measure import measure
@@ -173,7 +175,11 @@ def _after(
         def decide(values: Tensor) -> Tensor:
             return _on_prediction(steps.rest, values, part.case)[0]
 
-        labels: NDArray[np.uint16] = labels_on_source(slabs, grid, source, decide, np.uint16)
+        head = next(slabs)
+        decision = decision_of(plan.rest, len(head.logits), decide)
+        slabs = chain([head], slabs)
+        del head
+        labels: NDArray[np.uint16] = labels_on_source(slabs, grid, source, decision, np.uint16)
         return labels, [plan.in_words()]
     parts = list(slabs)
     whole = torch.cat([slab.logits for slab in parts], 1 + parts[0].axis)

@@ -26,7 +26,8 @@ from medseg.inference.foreign import ForeignModel, segment_foreign
 from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
-from medseg.inference.resample import labels_on_source
+from medseg.inference.probabilities import OnProbabilities, of_slice, probability_channels, softmax_of
+from medseg.inference.resample import OnValues, labels_on_source
 from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
 from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
@@ -42,14 +43,17 @@ def segment(
     boxes: Sequence[Box] = (),
     name: str = "",
     on_window: Callable[[int], None] | None = None,
+    on_probabilities: OnProbabilities | None = None,
 ) -> Segmentation:
     """The mask of a volume on its own grid; with boxes, only they are segmented and the rest is background.
 
     Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, its
     regions are found in the image.
     name: how messages call the image.
-    Raises: InputError and its kinds where the image does not suit the bundle.
+    on_probabilities: told the probabilities on the volume's grid, see `inference.probabilities`.
+    Raises: InputError and its kinds where the image does not suit the bundle; UsageError where it has no probabilities.
     """
+    channels = [] if on_probabilities is None else probability_channels(model.bundle)
     if isinstance(model, ForeignModel):
         return segment_foreign(volume, model, boxes, name, on_window)
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
@@ -57,6 +61,8 @@ def segment(
     require_spacing(volume, bundle, name)
     require_size(volume, bundle, name)
     settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
+    if channels:
+        settings["probabilities"] = channels
     seconds: dict[str, float] = {}
     if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
         located = locate(volume, bundle.localiser, model.template, name)
@@ -80,7 +86,8 @@ def segment(
     agreements: list[float] = []
     model.expect(sum(expected_windows(part.seen, bundle) for part in parts))
     for part in parts:
-        labels, count, note = _segment_part(part, model, on_window)
+        on_values = None if on_probabilities is None else softmax_of(part, voxels, on_probabilities)
+        labels, count, note = _segment_part(part, model, on_window, on_values)
         windows += count
         if model.voters:
             agreements.append(_agreement(part, labels, model))
@@ -180,11 +187,13 @@ def _extent_ras_mm(volume: Volume) -> Float64Array:
     return directions @ np.array(volume.geometry.extent_mm)
 
 
-def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+def _segment_part(
+    part: Part, model: Model, on_window: Callable[[int], None] | None, on_values: OnValues | None = None
+) -> tuple[NDArray[Any], int, str]:
     """Label values (*S) on the part's source grid, the number of windows and a note."""
     bundle = model.bundle
     if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
-        return _segment_slices(part, model, on_window)
+        return _segment_slices(part, model, on_window, on_values)
     (image,) = preprocess(part.seen, bundle.preprocess)
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
@@ -193,13 +202,13 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
     try:
         network = model.network if model.body is None else model.body
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
-        return part.kept(_decide(slabs, grid, source, bundle)), count, ""
+        return part.kept(_decide(slabs, grid, source, bundle, on_values)), count, ""
     except ResourceError as error:  # a window does not fit; only here it is known of which image
         raise ResourceError(f"{part.seen.case}: {error}") from error
     except NotFinite:
         slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
         try:
-            labels = _decide(slabs, grid, source, bundle)
+            labels = _decide(slabs, grid, source, bundle, on_values)
         except NotFinite:
             raise NotFiniteError(
                 f"{part.seen.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
@@ -228,20 +237,25 @@ def quality_of(agreements: Sequence[float], bundle: Bundle) -> Quality | None:
     return Quality(round(worst, 4), round(expected, 4), expected < bundle.quality.review_below)
 
 
-def _segment_slices(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+def _segment_slices(
+    part: Part, model: Model, on_window: Callable[[int], None] | None, on_values: OnValues | None
+) -> tuple[NDArray[Any], int, str]:
     """A volume through a 2-D network: as `_segment_part`, each slice a picture, normalised as in training."""
     slicing = slicing_of(part.seen, model.bundle)
     labels: NDArray[Any] = np.zeros(part.source.geometry.shape_ijk, np.uint16)
     windows, notes = 0, dict[str, None]()
     for k, picture in pictures(part.seen, slicing, model.bundle):
-        found, count, note = _segment_part(whole(picture), model, on_window)
+        told = None if on_values is None else of_slice(on_values, k, slicing, part.seen.geometry.shape_ijk)
+        found, count, note = _segment_part(whole(picture), model, on_window, told)
         put_back(found, labels, k, slicing)
         windows += count
         notes[note] = None
     return labels, windows, "; ".join(filter(None, notes))
 
 
-def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:
+def _decide(
+    slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle, on_values: OnValues | None
+) -> NDArray[Any]:
     spec = bundle.postprocess
     if spec.decision == "instances":
         probabilities = collect(slabs).softmax(0).cpu().numpy()
@@ -251,6 +265,6 @@ def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bun
             foreground_threshold=spec.foreground_threshold,
             min_voxels=spec.min_voxels,
         )
-    classes = labels_on_source(slabs, grid, source)
+    classes = labels_on_source(slabs, grid, source, on_values=on_values)
     labels = np.array([0, *bundle.labels.values], np.uint16)[classes]
     return remove_islands(labels, spec.min_voxels)
