@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medseg.domain.errors import OutputError, ResourceError
 
-_NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _PART = re.compile(r"\.[0-9a-f]{12}\.part(\..+)?")
 
 
@@ -22,7 +23,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The file is flushed to disk before it is renamed, so a reader, or a crash at any moment, finds the old file, the
     new one or none, never a part. The temporary name keeps the ending, which writers choose formats by.
 
-    Raises: ResourceError if the disk is full, OutputError if the folder cannot be written.
+    Raises: ResourceError if the disk is full or the file too large, OutputError if the folder cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
     try:
@@ -35,6 +36,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise ResourceError(f"{path}: the disk is full; free some space and run again") from error
+        if error.errno == errno.EFBIG:
+            raise ResourceError(f"{path}: is larger than a file may be here; lift the limit and run again") from error
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from error
     finally:
         with suppress(OSError):
@@ -52,10 +55,14 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written in a folder that one process at a time writes to."""
+def sweep(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what killed runs left half-written in a folder that one process at a time writes to.
+
+    names: of the files that only this process writes; None for all.
+    """
     for path in folder.glob(".*.part*"):
-        if _PART.fullmatch(path.name):
+        match = _PART.fullmatch(path.name)
+        if match is not None and (names is None or (match[1] or "")[1:] in names):
             with suppress(OSError):
                 path.unlink()
 
