@@ -97,6 +97,7 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
 
     from medseg.domain.errors import MedsegError
     from medseg.inference.batch import run_batch
+    from medseg.io.dicom_walk import quiet_pydicom
     from medseg.io.files import sweep
 
     steps, tally, started = _Steps(batch), _Tally(), time.perf_counter()
@@ -109,7 +110,8 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
             count = batch.journal.damaged
             print(f"note: {batch.journal.path}: {count} damaged lines are passed over", file=sys.stderr)
     try:
-        with closing(run_batch(plans, steps.read, steps.work, steps.write)) as outcomes:
+        # Readers and writers keep pydicom quiet by themselves, but what one thread restores another would lose.
+        with quiet_pydicom(), closing(run_batch(plans, steps.read, steps.work, steps.write)) as outcomes:
             for outcome in outcomes:
                 if outcome.refusal is not None:
                     steps.refuse(outcome.case, outcome.refusal, len(plans) == 1)

@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in _NO_SPACE or _is_short_write(error):
             raise ResourceError(f"{path}: the disk is full; free some space and run again") from error
         if error.errno == errno.EFBIG:
             raise ResourceError(f"{path}: is larger than a file may be here; lift the limit and run again") from error
@@ -80,6 +80,11 @@ def require_writable(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder") from error
+
+
+def _is_short_write(error: OSError) -> bool:
+    """numpy tells of a full disk, or a file that may not grow, by these words and without a number."""
+    return error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
 
 
 def _sync_folder(folder: Path) -> None:
