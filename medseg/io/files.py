@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,16 +75,15 @@ def require_writable(folder: Path) -> None:
     Raises: OutputError if no file can be written there.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    probe = there / f".{secrets.token_hex(6)}.part"
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=there):  # where the system can, one without a name: nothing to leave behind
+            pass
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder") from error
 
 
 def _is_short_write(error: OSError) -> bool:
-    """numpy tells of a full disk, or a file that may not grow, by these words and without a number."""
+    """Numpy tells of a full disk, or a file that may not grow, by these words and without a number."""
     return error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
 
 

@@ -15,8 +15,8 @@ from tests.bundles import blob_volume, stored_bundle, volume_bundle
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills forked processes")
 
 # Imports once; then, for each line on stdin, "calls N FOLDER ..." or "seconds T FOLDER ...", forks `medseg segment` in
-# that folder and kills it there: before its N-th call that reaches the disk, a write after half of its bytes, or after T
-# seconds. Answers with the exit status; 0 calls mean never.
+# that folder and kills it there: before its N-th call that reaches the disk, a write after half of its bytes, or after
+# T seconds. Answers with the exit status; 0 calls mean never.
 FORKER = """
 import os, signal, sys, time
 from pathlib import Path
@@ -125,7 +125,7 @@ def test_killed_at_calls_to_the_disk_of_every_kind(killer, undisturbed, tmp_path
     while not ended:
         ended = killer.run("calls", call, tmp_path / "a")
         no_half_file(tmp_path / "a", undisturbed)
-        call, runs = call + 5, runs + 1
+        call, runs = call + 7, runs + 1
     assert runs > 3
     assert result(tmp_path / "a") == undisturbed
 
