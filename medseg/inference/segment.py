@@ -129,12 +129,14 @@ def _segment_part(
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
-    tensor = image.as_tensor().to(model.device)
+    tensor = image.as_tensor()
     try:
-        slabs = finite(stream(clock.network(model.network, model.device), tensor, bundle.window, on_window))
+        network = clock.network(model.network if model.body is None else model.body, model.device)
+        slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
         return part.kept(_decide(slabs, grid, source, bundle, clock)), count, ""
     except NotFinite:
-        slabs = finite(stream(clock.network(model.exact, model.device), tensor, bundle.window))
+        network = clock.network(model.exact, model.device)
+        slabs = finite(stream(network, tensor, bundle.window, device=model.device))
         try:
             labels = _decide(slabs, grid, source, bundle, clock)
         except NotFinite:
@@ -146,7 +148,8 @@ def _segment_part(
 
 def _agreement(part: Part, image: MetaTensor | None, labels: NDArray[Any], model: Model, clock: Clock) -> float:
     """How well the voters' masks agree with this one and with each other."""
-    others = [_segment_part(part, image, replace(model, network=voter), clock, None)[0] for voter in model.voters]
+    models = [replace(model, network=voter, body=None, head=None) for voter in model.voters]
+    others = [_segment_part(part, image, voter, clock, None)[0] for voter in models]
     if model.bundle.labels.kind == "instances":
         return agreement([(answer > 0).astype(np.uint8) for answer in (labels, *others)], (1,))
     return agreement([labels, *others], model.bundle.labels.values)
