@@ -1,6 +1,7 @@
 """A batch that is killed, at any moment, ends with `--resume` as one that was not: the same bytes in every output."""
 
 import random
+import signal
 import subprocess
 import sys
 
@@ -14,16 +15,16 @@ from tests.bundles import blob_volume, stored_bundle, volume_bundle
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills forked processes")
 
-# Imports once; then, for each line on stdin, "calls N FOLDER ..." or "seconds T FOLDER ...", forks `medseg segment` in
-# that folder and kills it there: before its N-th call that reaches the disk, a write after half of its bytes, or after
-# T seconds. Answers with the exit status; 0 calls mean never.
+# Imports once; then, for each line on stdin, "calls N SIGNAL FOLDER ..." or "seconds T SIGNAL FOLDER ...", forks
+# `medseg segment` in that folder and sends it the signal: before its N-th call that reaches the disk, a write after
+# half of its bytes, or after T seconds. Answers with the exit status; 0 calls mean never.
 FORKER = """
 import os, signal, sys, time
 from pathlib import Path
 from medseg.cli.main import main
 import medseg.inference.segment, medseg.inference.batch, medseg.io.journal, medseg.io.images, medseg.io.dicom_files
 
-def die_at(calls):
+def die_at(calls, number):
     left = [calls]
     def counted(real, half=None):
         def call(*args, **options):
@@ -31,7 +32,7 @@ def die_at(calls):
             if left[0] == 0:
                 if half:
                     half(*args)
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
             return real(*args, **options)
         return call
     path_write, os_write = Path.write_bytes, os.write
@@ -41,12 +42,13 @@ def die_at(calls):
         setattr(owner, name, counted(getattr(owner, name)))
 
 for line in sys.stdin:
-    kind, number, folder, *arguments = line.rstrip("\\n").split("\\t")
+    kind, number, sign, folder, *arguments = line.rstrip("\\n").split("\\t")
     child = os.fork()
     if child == 0:
         os.chdir(folder)
         sys.argv[1:] = arguments
-        die_at(int(number) if kind == "calls" else 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells turn it off in the background
+        die_at(int(number) if kind == "calls" else 0, int(sign))
         try:
             main()
         except SystemExit as end:
@@ -54,7 +56,7 @@ for line in sys.stdin:
             os._exit(end.code or 0)
     if kind == "seconds":
         time.sleep(float(number))
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, int(sign))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -68,12 +70,17 @@ class Killer:
 
     def run(self, kind, number, folder):
         """True if the batch ended well, False if it was killed; anything else is a failure."""
-        folder.mkdir(exist_ok=True)
-        self.process.stdin.write("\t".join([kind, str(number), str(folder), *map(str, self.arguments)]) + "\n")
-        self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
+        code = self.signal(kind, number, signal.SIGKILL, folder)
         assert code in (0, -9), code
         return code == 0
+
+    def signal(self, kind, number, sign, folder):
+        """The exit status of a batch that is sent the signal."""
+        folder.mkdir(exist_ok=True)
+        words = [kind, number, int(sign), folder, *self.arguments]
+        self.process.stdin.write("\t".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +134,17 @@ def test_killed_at_calls_to_the_disk_of_every_kind(killer, undisturbed, tmp_path
         no_half_file(tmp_path / "a", undisturbed)
         call, runs = call + 7, runs + 1
     assert runs > 3
+    assert result(tmp_path / "a") == undisturbed
+
+
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("call", [4, 20])
+def test_a_batch_that_is_told_to_stop_leaves_no_part(killer, undisturbed, tmp_path, sign, code, call):
+    """Before the first output is whole, and in the middle; unlike a killed one, it tidies up by itself."""
+    assert killer.signal("calls", call, sign, tmp_path / "a") == code
+    assert [path for path in (tmp_path / "a").rglob("*") if ".part" in path.name] == []
+    no_half_file(tmp_path / "a", undisturbed)
+    assert killer.run("calls", 0, tmp_path / "a")
     assert result(tmp_path / "a") == undisturbed
 
 
