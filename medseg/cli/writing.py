@@ -21,7 +21,8 @@ def write_outputs(plan: Plan, volume: Volume, result: Segmentation, algorithm: A
 
     write_masks(plan, volume, result.label_map, algorithm)
     if plan.statistics is not None:
-        facts = {name: value for name, value in result.report.to_dict().items() if name != "seconds"}
+        timed = ("seconds", "backend")  # which hold what was measured, another time something else
+        facts = {name: value for name, value in result.report.to_dict().items() if name not in timed}
         write_text(plan.statistics, json.dumps(facts, indent=1) + "\n")
     if plan.preview is not None:
         from medseg.reports.preview import write_preview

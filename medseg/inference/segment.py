@@ -15,6 +15,7 @@ from medseg import __version__
 from medseg.bundle.bundle import Bundle
 from medseg.bundle.foreign import ForeignBundle
 from medseg.domain.box import Box
+from medseg.domain.errors import ResourceError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
@@ -65,6 +66,7 @@ def segment_prepared(
     notes = list(volume.notes)
     windows = 0
     agreements: list[float] = []
+    model.expect(sum(expected_windows(part.seen, bundle) for part in prepared.parts))
     for n, part in enumerate(prepared.parts):
         image = prepared.first if n == 0 else network_image(part, bundle, clock)
         labels, count, note = _segment_part(part, image, model, clock, on_window)
@@ -89,13 +91,14 @@ def segment_prepared(
         shape_ijk=volume.geometry.shape_ijk,
         spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
         device=str(model.device),
-        precision=model.precision,
+        precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
         seconds={**clock.seconds(), "segment": round(time.perf_counter() - started, 4)},
         measures=tuple(measures),
         notes=tuple(notes),
         settings=prepared.settings or {},
         quality=quality_of(agreements, bundle),
+        backend=model.choice,
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
@@ -134,6 +137,8 @@ def _segment_part(
         network = clock.network(model.network if model.body is None else model.body, model.device)
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
         return part.kept(_decide(slabs, grid, source, bundle, clock)), count, ""
+    except ResourceError as error:  # a window does not fit; only here it is known of which image
+        raise ResourceError(f"{part.seen.case}: {error}") from error
     except NotFinite:
         network = clock.network(model.exact, model.device)
         slabs = finite(stream(network, tensor, bundle.window, device=model.device))
