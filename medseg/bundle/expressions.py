@@ -9,11 +9,14 @@ tensors (`lambdas.py`).
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from medseg.bundle.functions import CONSTANTS, METHODS, PURE, TENSOR_FUNCTIONS, NotRun, bounded
@@ -59,7 +62,9 @@ class Expression:
             raise NotRun(f"longer than {LONGEST} characters or with a double underscore")
         self.references: dict[str, str] = {}
         try:
-            self.body = ast.parse(_REFERENCE.sub(self._name, text.strip()), mode="eval").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes and of numbers that run into words; one line is told
+                self.body = ast.parse(_REFERENCE.sub(self._name, text.strip()), mode="eval").body
             nodes = list(ast.walk(self.body))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise NotRun(f"no expression ({error})") from error
@@ -195,8 +200,8 @@ class Interpreter:
         value, at = self.value(node.value, variables), self.value(node.slice, variables)
         if not isinstance(value, (list, tuple, dict, str, torch.Tensor)):
             raise NotRun(f"a subscript of {type(value).__name__} is not run")
-        if isinstance(value, torch.Tensor) and isinstance(at, (list, tuple)) and len(at) > 64:
-            raise NotRun("a subscript of more than 64 places is not run")
+        if isinstance(value, torch.Tensor):
+            _require_places(at)
         return value[at]
 
     def _lambda(self, node: ast.Lambda, variables: dict[str, Any]) -> Any:
@@ -262,11 +267,21 @@ def _tensor(value: Any) -> torch.Tensor:
     return value
 
 
+def _require_places(at: Any) -> None:
+    """Raises: NotRun for more than 64 places, or for lists of other than whole numbers, which torch reads in two ways."""
+    for item in (at, *at) if isinstance(at, tuple) else (at,):
+        if isinstance(item, (list, tuple)) and len(item) > 64:
+            raise NotRun("a subscript of more than 64 places is not run")
+        if isinstance(item, list) and not all(type(n) is int for n in item):
+            raise NotRun("a subscript of a list of other than whole numbers is not run")
+
+
 def _broadcastable(*values: Any) -> tuple[Any, ...]:
     """The values, if their joint shape is not larger than the bound allows; asked before memory is taken."""
     shapes = [v.shape for v in values if isinstance(v, torch.Tensor)]
     if shapes:
         largest = max(shape.numel() for shape in shapes)
-        if torch.broadcast_shapes(*shapes).numel() > 64 * max(largest, 1):
+        joint = np.broadcast_shapes(*map(tuple, shapes))  # torch's own imports sympy
+        if math.prod(joint) > 64 * max(largest, 1):
             raise NotRun("a tensor that grows more than 64 times is not run")
     return values

@@ -520,6 +520,15 @@ def documents() -> Iterator[Sample]:
     )
 
 
+def texts_of(value: Any) -> set[str]:
+    """All texts of plain data."""
+    if isinstance(value, dict):
+        return {text for item in value.values() for text in texts_of(item)}
+    if isinstance(value, list):
+        return {text for item in value for text in texts_of(item)}
+    return {value} if isinstance(value, str) else set()
+
+
 def samples() -> list[Sample]:
     """All of them; names are unique."""
     found = [s for name, text in EXPRESSIONS.items() for s in expression(name, text)]
