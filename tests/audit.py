@@ -63,7 +63,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         found.append(f"{event} {arguments[:1]!r:.120}")
     elif event == "open":
         _opened(arguments, found, inside, writes, _importing[-1])
-    elif event.startswith(CHANGING) and not (writes and _is_inside(arguments[0], inside)):
+    elif event.startswith(CHANGING) and not (writes and (_is_inside(arguments[0], inside) or _is_in_open(arguments))):
         found.append(f"{event} {arguments[0]!r}")
 
 
@@ -72,11 +72,18 @@ def _opened(
 ) -> None:
     path, mode, flags = arguments
     changes = bool(_WRITES & set(mode)) if isinstance(mode, str) else bool(int(flags or 0) & 3)
+    if not changes and isinstance(path, str) and "/" not in path:
+        return  # a name in a folder that is open already: no event tells which
     if _is_inside(path, inside):
         if changes and not writes:
             found.append(f"written {path!r}")
     elif changes or not imports:
         found.append(f"opened {path!r}")
+
+
+def _is_in_open(arguments: tuple[Any, ...]) -> bool:
+    """Whether a name stands for what lies in a folder that is open already, as in `shutil.rmtree`."""
+    return len(arguments) > 1 and type(arguments[-1]) is int and arguments[-1] >= 0
 
 
 def _is_inside(path: Any, folders: tuple[str, ...]) -> bool:

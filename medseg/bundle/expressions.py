@@ -181,6 +181,8 @@ class Interpreter:
                 if len(node.ops) > 1 or isinstance(op, (ast.In, ast.NotIn, ast.Is, ast.IsNot)):
                     raise NotRun("a chained comparison of tensors is not run")
                 return _COMPARE[type(op)](*_broadcastable(_number(left), _number(right)))
+            if isinstance(op, (ast.Is, ast.IsNot)) and not any(v is None or isinstance(v, bool) for v in (left, right)):
+                raise NotRun("`is` of other than None, True and False is not run")
             result = _COMPARE[type(op)](_data(left), _data(right))
             if not result:
                 return result
@@ -268,12 +270,16 @@ def _tensor(value: Any) -> torch.Tensor:
 
 
 def _require_places(at: Any) -> None:
-    """Raises: NotRun for more than 64 places, or for lists of other than whole numbers, which torch reads in two ways."""
-    for item in (at, *at) if isinstance(at, tuple) else (at,):
-        if isinstance(item, (list, tuple)) and len(item) > 64:
-            raise NotRun("a subscript of more than 64 places is not run")
-        if isinstance(item, list) and not all(type(n) is int for n in item):
-            raise NotRun("a subscript of a list of other than whole numbers is not run")
+    """Raises: NotRun for an index of other than numbers, slices, None, tensors and lists of up to 64 whole numbers.
+
+    Other sequences torch reads in two ways, and warns.
+    """
+    for item in at if isinstance(at, tuple) else (at,):
+        if isinstance(item, list):
+            if len(item) > 64 or not all(type(n) is int for n in item):
+                raise NotRun("a subscript of a list of other than up to 64 whole numbers is not run")
+        elif not (item is None or isinstance(item, (int, slice, torch.Tensor))):
+            raise NotRun(f"a subscript by {type(item).__name__} is not run")
 
 
 def _broadcastable(*values: Any) -> tuple[Any, ...]:

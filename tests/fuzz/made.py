@@ -34,7 +34,7 @@ class Maker:
     make:     an input from a random generator; the same generator gives the same.
     answer:   reads it; the folder is for its files. Gives what is wrong with the answer, "" for nothing.
     refusals: the types that a refusal may have.
-    told:     whether users see the refusal as it is, so that it has to be one line of printable words.
+    told:     whether users see the refusal as it is, so that it has to be one line with the folder in it.
     """
 
     name: str
@@ -88,6 +88,8 @@ def _case(maker: Maker, made: Made, where: str, folder: Path, tally: Tally) -> N
         tally.refusals[type(error).__name__] += 1
         if maker.told and not (message.isprintable() and len(message) <= 1000):
             tally.failures.append(f"{where}: refused in other than one short line: {message[:2000]!r}")
+        if maker.told and str(folder) not in message:
+            tally.failures.append(f"{where}: refused without naming the file: {message}")
         if made.harmless:
             tally.failures.append(f"{where}: a harmless change was refused: {message}")
     except TooSlow:
