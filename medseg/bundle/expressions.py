@@ -204,6 +204,8 @@ class Interpreter:
             raise NotRun(f"a subscript of {type(value).__name__} is not run")
         if isinstance(value, torch.Tensor):
             _require_places(at)
+        elif not isinstance(at, (int, str, slice)):
+            raise NotRun(f"a subscript by {type(at).__name__} is not run")
         return value[at]
 
     def _lambda(self, node: ast.Lambda, variables: dict[str, Any]) -> Any:
