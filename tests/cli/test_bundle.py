@@ -46,7 +46,8 @@ def test_info_tells_the_scores_once_they_are_measured(home, tmp_path):
 def test_check_loads_the_weights(home, tmp_path):
     done = medseg("bundle", "check", "organs")
     assert (done.code, done.err) == (0, "")
-    assert "whole; " in done.out
+    assert "ok     weights    fit: " in done.out
+    assert "fails" not in done.out
     folder = stored_bundle(grey_bundle(), tmp_path / "b").folder
     assert medseg("bundle", "check", folder).code == 0
     (folder / "models" / "model.pt").write_bytes(b"")
