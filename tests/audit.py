@@ -16,6 +16,9 @@ RUNNING = (
 CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
 _WRITES = set("wax+")
 
+# Where modules lie, and what torch asks the system.
+_CODE = (*{str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix, Path(__file__).parents[1])}, "/proc", "/sys")
+
 _watching: list[tuple[list[str], tuple[str, ...], bool]] = []
 _hooked: list[bool] = []
 _importing: list[bool] = []
@@ -26,7 +29,7 @@ def watched(folders: Sequence[Path], writes: bool = True, imports: bool = False)
     """The list of what was done: code, modules, processes, sockets; files opened or changed outside the folders.
 
     writes:  whether files in the folders may be written and changed.
-    imports: whether modules may be imported, and their code run: where this program loads its own parts late.
+    imports: whether installed modules may be read and run: where this program loads its own parts late.
     """
     if not _hooked:
         sys.addaudithook(_heard)  # for good: Python has no way to take it off
@@ -67,9 +70,7 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
         found.append(f"{event} {arguments[0]!r}")
 
 
-def _opened(
-    arguments: tuple[Any, ...], found: list[str], inside: tuple[str, ...], writes: bool, imports: bool
-) -> None:
+def _opened(arguments: tuple[Any, ...], found: list[str], inside: tuple[str, ...], writes: bool, imports: bool) -> None:
     path, mode, flags = arguments
     changes = bool(_WRITES & set(mode)) if isinstance(mode, str) else bool(int(flags or 0) & 3)
     if not changes and isinstance(path, str) and "/" not in path:
@@ -77,7 +78,7 @@ def _opened(
     if _is_inside(path, inside):
         if changes and not writes:
             found.append(f"written {path!r}")
-    elif changes or not imports:
+    elif changes or not (imports and _is_inside(path, _CODE)):
         found.append(f"opened {path!r}")
 
 

@@ -22,7 +22,15 @@ MOST_BYTES, MOST_MEMBERS, MOST_RATIO = 8 << 30, 5000, 200
 _LONGEST_NAME, _LONGEST_PATH = 200, 1000
 _SMALL = 1 << 20
 _CHUNK = 1 << 20
-_DAMAGED = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)
 
 
 def unpack(path: Path) -> Path:
@@ -73,6 +81,8 @@ def _members(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     size = sum(member.file_size for member in members)
     if len(members) > MOST_MEMBERS or size > MOST_BYTES:
         raise BundleError(f"{path}: {len(members)} members of {size} bytes are more than a bundle has")
+    if size > _SMALL and size > MOST_RATIO * path.stat().st_size:  # members that share their bytes
+        raise BundleError(f"{path}: would grow from {path.stat().st_size} to {size} bytes")
     files: set[str] = set()
     folders: set[str] = set()
     for member in members:

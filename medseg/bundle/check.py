@@ -23,8 +23,7 @@ from medseg.bundle.words import short
 from medseg.domain.errors import BundleError
 
 # What MONAI's metadata schema of 2024-07-25 requires; `changelog` is what the model zoo wants besides.
-_REQUIRED = ("schema version monai_version pytorch_version numpy_version required_packages_version task description "
-             "authors copyright network_data_format changelog").split()  # fmt: skip
+_REQUIRED = ["schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task", "description", "authors", "copyright", "network_data_format", "changelog"]  # fmt: skip
 _LABEL = ("network_def", "preprocessing", "inferer", "postprocessing", "device", "bundle_root")
 _MOST_ELEMENTS = 2**24
 
@@ -97,11 +96,18 @@ def _files(folder: Path, ours: bool) -> Iterator[Check]:
     required: Literal["fails", "lacks"] = "fails" if ours else "lacks"
     yield Check("files", "licence", "ok" if licences else required, licences[0] if licences else "no file LICENSE")
     data = [name for name in ("docs/data_license.txt", "docs/license.txt") if (folder / name).is_file()]
-    yield Check("files", "licence of the data", "ok" if data else required, data[0] if data else "no docs/data_license.txt")
+    yield Check(
+        "files", "licence of the data", "ok" if data else required, data[0] if data else "no docs/data_license.txt"
+    )
     card = (folder / "docs" / "README.md").is_file()
     yield Check("files", "card", "ok" if card else required, "docs/README.md" if card else "no docs/README.md")
     code = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
-    yield Check("files", "code", "ok", f"{len(code)} Python files, which are not run: {short(', '.join(code))}" if code else "none")
+    yield Check(
+        "files",
+        "code",
+        "ok",
+        f"{len(code)} Python files, which are not run: {short(', '.join(code))}" if code else "none",
+    )
 
 
 def _network(network: nn.Module, metadata: Mapping[str, Any], ours: bool) -> Check:
@@ -139,7 +145,11 @@ def tried_size(item: Any) -> int:
         return 32
     if type(item) is int and 0 < item <= 4096:
         return item
-    match = re.fullmatch(r"\s*(?:(\d{1,4})\s*(?:\*\*\s*p)?\s*\*?\s*)?n?\s*", item) if isinstance(item, str) and item else None
+    match = (
+        re.fullmatch(r"\s*(?:(\d{1,4})\s*(?:\*\*\s*p)?\s*\*?\s*)?n?\s*", item)
+        if isinstance(item, str) and item
+        else None
+    )
     if match is None:
         raise ValueError(f"{item!r} is no size")
     return int(match[1] or 1)

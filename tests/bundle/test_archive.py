@@ -101,7 +101,20 @@ def test_a_zip_without_a_folder_around_it_is_one_too(content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../out", "organ/../../out", "/out", "organ\\..\\out", "c:/out", "organ/a\x01b", "..", " ", "organ//x", "organ/./x", "organ/x/.."]
+    "name",
+    [
+        "../out",
+        "organ/../../out",
+        "/out",
+        "organ\\..\\out",
+        "c:/out",
+        "organ/a\x01b",
+        "..",
+        " ",
+        "organ//x",
+        "organ/./x",
+        "organ/x/..",
+    ],
 )
 def test_a_member_that_leads_elsewhere_is_refused(content, tmp_path, name):
     refusal(

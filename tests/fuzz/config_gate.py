@@ -154,7 +154,9 @@ def shuffle_keys(rng: random.Random, config: dict[str, Any]) -> None:
 
 
 def add_what_is_not_read(rng: random.Random, config: dict[str, Any]) -> None:
-    config[f"other{rng.randrange(9)}"] = rng.choice(("$open('x')", {"_target_": "os.system"}, [1, {"a": "%b"}], "@nothing"))
+    config[f"other{rng.randrange(9)}"] = rng.choice(
+        ("$open('x')", {"_target_": "os.system"}, [1, {"a": "%b"}], "@nothing")
+    )
 
 
 def describe(rng: random.Random, config: dict[str, Any]) -> None:

@@ -22,12 +22,34 @@ from tests.bundle import hostile, zoo
 from tests.fuzz.made import Made, Maker
 
 VALUES: dict[str, Any] = {
-    **{"a": 3, "b": [1, 2, 3], "c": {"d": {"x": [4, 5]}}, "c#d": {"x": [4, 5]}, "name": "model.pt", "flag": True},
-    **{"none": None, "bundle_root": "/b", "half": 0.5, "roi_size": [96, 96, 96]},
+    "a": 3,
+    "b": [1, 2, 3],
+    "c": {"d": {"x": [4, 5]}},
+    "c#d": {"x": [4, 5]},
+    "name": "model.pt",
+    "flag": True,
+    "none": None,
+    "bundle_root": "/b",
+    "half": 0.5,
+    "roi_size": [96, 96, 96],
 }
 _NUMBERS = ("0", "1", "2", "3", "-1", "0.5", "1e3", "4096", "4097", "9007199254740992", "9" * 30, "1e308", "0x10", "1j")
 _TEXTS = ("''", "'x'", "'image'", '"a b"', "'_target_'", "'%s'", "'{0}'", "b'x'", "'\\d'", "'\\x00'", "f'{@a}'", "'é'")
-_NAMES = ("x", "os", "open", "torch", "np", "monai", "self", "globals", "ref0_of_config", "True", "None", "...", "__name__")
+_NAMES = (
+    "x",
+    "os",
+    "open",
+    "torch",
+    "np",
+    "monai",
+    "self",
+    "globals",
+    "ref0_of_config",
+    "True",
+    "None",
+    "...",
+    "__name__",
+)
 _WORDS = ("lambda", " if ", " else ", " for ", " in ", " is ", "not ", " and ", " or ", "await ", "yield ", "*", "**", "@",
           "@a", "@c::d", "@b#0", "#", "::", "$", "%", ":=", "(", ")", "[", "]", "{", "}", ",", ".", "=", "<<", "\\", "\n",
           "\0", "'", '"', "__class__", "é", "\u202e", "0", "1_0", ";", "# x")  # fmt: skip
@@ -177,7 +199,9 @@ _BUILTINS |= {"list": list, "min": min, "max": max, "range": lambda *a: list(ran
 def _other_than_python(text: str, expression: Expression, value: Any) -> str:
     """What Python says instead; it answers only what has been answered here, of builtin names and references alone."""
     if not (value is None or isinstance(value, (bool, int, float, str, list, tuple, dict))):
-        plain = isinstance(value, (np.ndarray, torch.dtype, torch.Tensor)) or any(value is c for c in CONSTANTS.values())
+        plain = isinstance(value, (np.ndarray, torch.dtype, torch.Tensor)) or any(
+            value is c for c in CONSTANTS.values()
+        )
         return "" if plain else f"a value of {type(value)}"
     if re.search(r"torch|np|numpy|monai|os\.|copy|\.to|lambda|CommonKeys", text):
         return ""
@@ -185,7 +209,7 @@ def _other_than_python(text: str, expression: Expression, value: Any) -> str:
     with unwatched(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         code = compile(ast.Expression(expression.body), "<case>", "eval")
-        python = eval(code, {"__builtins__": _BUILTINS}, names)  # noqa: S307 - that is what it is compared with
+        python = eval(code, {"__builtins__": _BUILTINS}, names)
     same = type(python) is type(value) and repr(python) == repr(value)
     return "" if same else f"{text!r} gives {value!r}, Python's {python!r}"
 
