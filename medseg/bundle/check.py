@@ -23,7 +23,20 @@ from medseg.bundle.words import short
 from medseg.domain.errors import BundleError
 
 # What MONAI's metadata schema of 2024-07-25 requires; `changelog` is what the model zoo wants besides.
-_REQUIRED = ["schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version", "task", "description", "authors", "copyright", "network_data_format", "changelog"]  # fmt: skip
+_REQUIRED = [
+    "schema",
+    "version",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "required_packages_version",
+    "task",
+    "description",
+    "authors",
+    "copyright",
+    "network_data_format",
+    "changelog",
+]
 _LABEL = ("network_def", "preprocessing", "inferer", "postprocessing", "device", "bundle_root")
 _MOST_ELEMENTS = 2**24
 

@@ -122,7 +122,10 @@ def _segment_part(
     if not isinstance(image, MetaTensor) or image.ndim != 1 + len(image.shape[1:]):
         raise BundleError(f"{model.bundle.config}: the preprocessing leaves no image of the key 'image'")
     try:
-        return _after(part, model.bundle, _slabs(image, model, model.network, on_window), data, crop)
+        labels, notes = _after(part, model.bundle, _slabs(image, model, model.network, on_window), data, crop)
+        if window_spec(model.bundle.inferer, image.shape[1:]) is None:
+            notes = [*notes, f"windows placed and blended by MONAI's own {model.bundle.inferer.name}"]
+        return labels, notes
     except NotFinite:
         try:
             slabs = _slabs(image, model, model.exact, lambda _: None)

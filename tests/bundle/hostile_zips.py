@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ def joined(folder: Path, marker: Path) -> None:
     """Unpacks member by member to the joined path: what a plain loop does, and ZipFile.extractall does not."""
     with zipfile.ZipFile(zip_of(folder)) as archive:
         for member in archive.infolist():
-            target = Path(os.path.join(folder.parent / "out", member.filename))
+            target = folder.parent / "out" / member.filename
             target.parent.mkdir(parents=True, exist_ok=True)
             if stat.S_ISLNK(member.external_attr >> 16):
                 target.symlink_to(archive.read(member).decode())

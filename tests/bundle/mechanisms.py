@@ -1,4 +1,4 @@
-"""The ways in which the samples try to do harm: what plain loading lets happen, and the beginnings of samples' names."""
+"""The ways in which the samples try to do harm: what plain loading lets happen, and how samples' names begin."""
 
 RUNS, OUT, IN, EATS = "code runs", "writes outside", "reads outside", "takes memory, disk or time beyond a bound"
 NO_HARM = "fails or misleads"

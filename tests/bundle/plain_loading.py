@@ -61,7 +61,7 @@ def _exceeded(load: Callable[[], object]) -> int:
     """In a process that is thrown away: 1 if a bound was met, 0 if not; time ends it by a signal."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with open(os.devnull, "w") as nothing:
+    with Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), 2)
     resource.setrlimit(resource.RLIMIT_AS, (used + _BYTES, used + _BYTES))
     seconds = _SECONDS + int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))

@@ -135,8 +135,16 @@ def test_such_a_member_does_leave_when_its_name_is_joined(tmp_path):
     assert (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("names", [("organ/x", "organ/x/y"), ("organ/X", "organ/x/y"), ("organ/configs",),
-                                   ("organ/" + "d/" * 600 + "x",), ("organ/" + "x" * 300,)])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("organ/x", "organ/x/y"),
+        ("organ/X", "organ/x/y"),
+        ("organ/configs",),
+        ("organ/" + "d/" * 600 + "x",),
+        ("organ/" + "x" * 300,),
+    ],
+)
 def test_a_file_that_is_a_folder_too_or_has_a_long_name_is_refused(content, tmp_path, names):
     refusal(zipped(tmp_path / "z.zip", [*content.items(), *((name, b"x") for name in names)]))
 

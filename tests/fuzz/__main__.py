@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [--cases N] [--seed N] [--first N] [GATE...]`: many cases of each gate, and which lines they ran."""
+"""`python -m tests.fuzz [--cases N] [--seed N] [--first N] [GATE...]`: many cases, and which lines they ran."""
 
 from __future__ import annotations
 

@@ -22,9 +22,33 @@ from tests.fuzz.made import Made, Maker
 from tests.fuzz.mutate import GENERIC, number_of
 
 Member = tuple[zipfile.ZipInfo, bytes]
-_NAMES = ("../evil", "/evil", "b/../../evil", "C:\\evil", "b\\..\\evil", "b/configs/metadata.json", "configs/metadata.json",
-          "B/configs/METADATA.json", "b/", "", ".", "..", "b/./x", "b//x", "x" * 300, "b/" + "d/" * 2000 + "x", "b/\nx",
-          "b/\u202ex", "~/evil", "b/con.txt", "b/x\0y", "b/models", "b/models/model.pt/x", "b/configs", ".b.part/x")  # fmt: skip
+_NAMES = (
+    "../evil",
+    "/evil",
+    "b/../../evil",
+    "C:\\evil",
+    "b\\..\\evil",
+    "b/configs/metadata.json",
+    "configs/metadata.json",
+    "B/configs/METADATA.json",
+    "b/",
+    "",
+    ".",
+    "..",
+    "b/./x",
+    "b//x",
+    "x" * 300,
+    "b/" + "d/" * 2000 + "x",
+    "b/\nx",
+    "b/\u202ex",
+    "~/evil",
+    "b/con.txt",
+    "b/x\0y",
+    "b/models",
+    "b/models/model.pt/x",
+    "b/configs",
+    ".b.part/x",
+)
 
 
 def rename(rng: random.Random, members: list[Member]) -> None:
@@ -63,11 +87,27 @@ def add_words(rng: random.Random, members: list[Member]) -> None:
 
 def set_a_field(rng: random.Random, data: bytes) -> bytes:
     """Of a local or central header: versions, flags, methods, checksums, sizes, lengths, places."""
-    signature, fields = rng.choice((
-        (b"PK\3\4", ((6, "H"), (8, "H"), (14, "I"), (18, "I"), (22, "I"), (26, "H"), (28, "H"))),
-        (b"PK\1\2", ((8, "H"), (10, "H"), (16, "I"), (20, "I"), (24, "I"), (28, "H"), (30, "H"), (32, "H"), (38, "I"), (42, "I"))),
-        (b"PK\5\6", ((4, "H"), (8, "H"), (10, "H"), (12, "I"), (16, "I"), (20, "H"))),
-    ))  # fmt: skip
+    signature, fields = rng.choice(
+        (
+            (b"PK\3\4", ((6, "H"), (8, "H"), (14, "I"), (18, "I"), (22, "I"), (26, "H"), (28, "H"))),
+            (
+                b"PK\1\2",
+                (
+                    (8, "H"),
+                    (10, "H"),
+                    (16, "I"),
+                    (20, "I"),
+                    (24, "I"),
+                    (28, "H"),
+                    (30, "H"),
+                    (32, "H"),
+                    (38, "I"),
+                    (42, "I"),
+                ),
+            ),
+            (b"PK\5\6", ((4, "H"), (8, "H"), (10, "H"), (12, "I"), (16, "I"), (20, "H"))),
+        )
+    )
     places = [n for n in range(len(data)) if data.startswith(signature, n)] if len(data) < 99_999 else []
     if not places:
         return data

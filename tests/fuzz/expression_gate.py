@@ -50,9 +50,52 @@ _NAMES = (
     "...",
     "__name__",
 )
-_WORDS = ("lambda", " if ", " else ", " for ", " in ", " is ", "not ", " and ", " or ", "await ", "yield ", "*", "**", "@",
-          "@a", "@c::d", "@b#0", "#", "::", "$", "%", ":=", "(", ")", "[", "]", "{", "}", ",", ".", "=", "<<", "\\", "\n",
-          "\0", "'", '"', "__class__", "é", "\u202e", "0", "1_0", ";", "# x")  # fmt: skip
+_WORDS = (
+    "lambda",
+    " if ",
+    " else ",
+    " for ",
+    " in ",
+    " is ",
+    "not ",
+    " and ",
+    " or ",
+    "await ",
+    "yield ",
+    "*",
+    "**",
+    "@",
+    "@a",
+    "@c::d",
+    "@b#0",
+    "#",
+    "::",
+    "$",
+    "%",
+    ":=",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".",
+    "=",
+    "<<",
+    "\\",
+    "\n",
+    "\0",
+    "'",
+    '"',
+    "__class__",
+    "é",
+    "\u202e",
+    "0",
+    "1_0",
+    ";",
+    "# x",
+)
 
 
 def grown(rng: random.Random, depth: int) -> str:
@@ -121,10 +164,19 @@ _FORMS: tuple[Callable[[random.Random, int], str], ...] = (
     _call(("len", "range", "list", "float", "int", "os.path.join", "max", "copy.deepcopy")),
     _call(("torch.load", "open", "eval", "getattr", "np.load", "print", "@a", "(lambda x: x)", "torch.zeros", *PURE)),
     _lambda,
-    lambda rng, n: f"{grown(rng, n)}.{rng.choice((*METHODS, 'shape', 'append', 'real', '__class__'))}({_items(rng, n)})",
-    lambda rng, n: rng.choice((f"[{grown(rng, n)} for i in {grown(rng, n)}]", f"{grown(rng, n)} ** {grown(rng, n)}",
-                               f"(y := {grown(rng, n)})", f"len(*{grown(rng, n)})", f"{grown(rng, n)} << 99")),
-)  # fmt: skip
+    lambda rng, n: (
+        f"{grown(rng, n)}.{rng.choice((*METHODS, 'shape', 'append', 'real', '__class__'))}({_items(rng, n)})"
+    ),
+    lambda rng, n: rng.choice(
+        (
+            f"[{grown(rng, n)} for i in {grown(rng, n)}]",
+            f"{grown(rng, n)} ** {grown(rng, n)}",
+            f"(y := {grown(rng, n)})",
+            f"len(*{grown(rng, n)})",
+            f"{grown(rng, n)} << 99",
+        )
+    ),
+)
 SEEDS = tuple(
     text[1:]
     for config in (*(make() for make in zoo.FORMS.values()), hostile.harmless())

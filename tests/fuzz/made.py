@@ -7,7 +7,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +52,7 @@ def fuzz_made(maker: Maker, count: int, folder: Path, seed: int = 0, first: int 
     tally = Tally()
     folder.mkdir(exist_ok=True)
     for number in range(-_WARM, 0):  # modules that are loaded late are loaded now
-        with _ignored():
+        with suppress(Exception):
             maker.answer(maker.make(random.Random(f"{maker.name} {number}")).value, folder)
     with less_memory(), alarm(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -66,14 +66,6 @@ def fuzz_made(maker: Maker, count: int, folder: Path, seed: int = 0, first: int 
                 tally.failures.append(f"{where}: warned: {warned[0].message}")
                 warned.clear()
     return tally
-
-
-@contextmanager
-def _ignored() -> Any:
-    try:
-        yield
-    except Exception:
-        pass
 
 
 def _case(maker: Maker, made: Made, where: str, folder: Path, tally: Tally) -> None:
