@@ -21,10 +21,10 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.quiet import quiet
 from medseg.bundle.steps import Step, built_steps, run_steps
-from medseg.domain.errors import BundleError
+from medseg.domain.errors import BundleError, ResourceError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
-from medseg.domain.report import Measure, Report
+from medseg.domain.report import BackendChoice, Measure, Report
 from medseg.domain.volume import Volume
 from medseg.inference.foreign_image import loaded, require_suits
 from medseg.inference.foreign_labels import label_values, table_of
@@ -103,6 +103,7 @@ def segment_foreign(
         measures=tuple(measures),
         notes=(*notes, *more),
         settings={"roi": [str(box) for box in boxes]},
+        backend=BackendChoice("eager", model.precision, "other people's bundles run as torch runs them", counted),
     )
     return Segmentation(LabelMap(voxels, volume.geometry, table), report)
 
@@ -145,7 +146,10 @@ def _slabs(
     tensor = image.as_tensor().float().to(model.device)
     spec = window_spec(model.bundle.inferer, image.shape[1:])
     if spec is not None:
-        yield from finite(stream(network, tensor, spec, on_window))
+        try:
+            yield from finite(stream(network, tensor, spec, on_window))
+        except ResourceError as error:
+            raise ResourceError(f"{model.bundle.name}: {error}") from error
         return
     with torch.inference_mode(), quiet():
         try:

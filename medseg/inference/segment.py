@@ -16,7 +16,7 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.data.preprocess import preprocess
 from medseg.data.reader import fit_channels
 from medseg.domain.box import Box
-from medseg.domain.errors import FieldOfViewError, InputError
+from medseg.domain.errors import FieldOfViewError, InputError, ResourceError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
@@ -78,6 +78,7 @@ def segment(
     notes = list(volume.notes)
     windows = 0
     agreements: list[float] = []
+    model.expect(sum(expected_windows(part.seen, bundle) for part in parts))
     for part in parts:
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
@@ -100,13 +101,14 @@ def segment(
         shape_ijk=volume.geometry.shape_ijk,
         spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
         device=str(model.device),
-        precision=model.precision,
+        precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
         seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
         measures=tuple(measures),
         notes=tuple(notes),
         settings=settings,
         quality=quality_of(agreements, bundle),
+        backend=model.choice,
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
@@ -192,6 +194,8 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
         network = model.network if model.body is None else model.body
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
         return part.kept(_decide(slabs, grid, source, bundle)), count, ""
+    except ResourceError as error:  # a window does not fit; only here it is known of which image
+        raise ResourceError(f"{part.seen.case}: {error}") from error
     except NotFinite:
         slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
         try:
