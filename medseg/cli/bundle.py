@@ -70,16 +70,17 @@ def check(
     bundle: Annotated[str, typer.Argument(help="A bundle's name, folder or zip.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Weights, metadata, files, what the network takes and gives, licences, and what other consumers would say.
+    """Weights, metadata, files, the network, licences, what other consumers would say, and the stored self-test.
 
     Exit code 5 if something is wrong that nobody could do without.
     """
     from medseg.bundle import check as checking
     from medseg.bundle.store import find_any
     from medseg.domain.errors import BundleError
+    from medseg.inference.selftest import self_test
 
     stored = find_any(bundle)
-    checks = checking.all_checks(stored)
+    checks = [*checking.all_checks(stored), self_test(stored)]
     failed = [check for check in checks if check.state == "fails"]
     if as_json:
         print(checking.as_json(checks))
@@ -89,6 +90,21 @@ def check(
     if failed:
         words = "; ".join(f"{check.topic}, {check.name}: {check.fact}" for check in failed)
         raise BundleError(f"{Path(stored.folder)}: {len(failed)} of {len(checks)} checks fail: {words}")
+
+
+@app.command("selftest")
+def selftest(
+    bundle: Annotated[str, typer.Argument(help="A bundle's name or folder; it is changed.")],
+    image: Annotated[Path, typer.Argument(help="A small image, which everybody with the bundle will have.")],
+    about: Annotated[str, typer.Option(help="What the image is and who may use it; stored with it.")] = "",
+) -> None:
+    """Store an image and stock MONAI's mask of it in a bundle; `check` then compares. For bundles of medseg."""
+    from medseg.bundle.store import find_bundle
+    from medseg.inference.selftest import make_self_test
+
+    stored = find_bundle(bundle)
+    made = make_self_test(stored, image, about)
+    print(f"{stored.folder}: self-test stored; {made.fact}", file=sys.stderr)
 
 
 @app.command("localise")

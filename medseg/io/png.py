@@ -51,8 +51,8 @@ def read_png(path: Path) -> Raster:
 
 
 def write_png(values: NDArray[Any], path: Path) -> None:
-    """Grey values (X, Y), uint8 or uint16, as a PNG of 8 or 16 bits; the same values give the same bytes."""
-    Image.fromarray(np.ascontiguousarray(values.T)).save(path, format="PNG")
+    """Values (X, Y), uint8 or uint16, or colours (X, Y, 3), uint8, as a PNG; the same values give the same bytes."""
+    Image.fromarray(np.ascontiguousarray(values.swapaxes(0, 1))).save(path, format="PNG")
 
 
 def _require_no_animation(path: Path, file: BinaryIO) -> None:
