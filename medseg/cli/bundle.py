@@ -99,10 +99,16 @@ def selftest(
     about: Annotated[str, typer.Option(help="What the image is and who may use it; stored with it.")] = "",
 ) -> None:
     """Store an image and stock MONAI's mask of it in a bundle; `check` then compares. For bundles of medseg."""
-    from medseg.bundle.store import find_bundle
+    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.store import find_any
+    from medseg.domain.errors import BundleError
     from medseg.inference.selftest import make_self_test
 
-    stored = find_bundle(bundle)
+    stored = find_any(bundle)
+    if isinstance(stored, ForeignBundle):
+        raise BundleError(
+            f"{stored.folder}: is no bundle of medseg; stock MONAI, which makes self-tests, is not run on it"
+        )
     made = make_self_test(stored, image, about)
     print(f"{stored.folder}: self-test stored; {made.fact}", file=sys.stderr)
 

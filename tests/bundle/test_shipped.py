@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.bundle import configs
 from medseg.bundle.reader import read_bundle
 from medseg.bundle.train_config import train_config
 from medseg.bundle.weights import load_network
+from medseg.inference.selftest import self_test
+from medseg.io.images import read_image, read_mask
+from tests.bundle.selftest_images import IMAGES
 
 FOLDERS = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bundles/*/configs/metadata.json"))
 
@@ -33,3 +37,17 @@ def test_a_shipped_bundle_tells_its_scores(folder):
     assert "Not measured yet" not in card
     assert "medseg evaluate" in card
     assert (folder / "models" / "model.pt").stat().st_size < 25 << 20
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_shipped_bundle_comes_to_the_answer_of_stock_monai(folder):
+    """Not a voxel differed where it was stored; the drawn image is the one that is there, rounding aside."""
+    stored = read_bundle(folder)
+    check = self_test(stored)
+    assert check.state == "ok", check.fact
+    image, answer = (next((folder / "selftest").glob(f"{name}.*")) for name in ("input", "answer"))
+    drawn = IMAGES[folder.name]()
+    kept = read_image(image).voxels[0].astype(int)
+    assert abs(kept - (drawn if drawn.ndim == 3 else drawn.T)).max() <= 1
+    found = set(np.unique(read_mask(answer)[0]))
+    assert found >= {0, *stored.bundle.labels.values}

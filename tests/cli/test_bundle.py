@@ -79,7 +79,7 @@ def test_check_says_what_fails_and_ends_with_5(tmp_path):
     assert (done.code, len(done.lines)) == (5, 1)
     failed = [check["name"] for check in done.json if check["state"] == "fails"]
     assert failed == ["changelog", "licence", "in and out"]
-    assert "3 of 13 checks fail" in done.err
+    assert "3 of 14 checks fail" in done.err
 
 
 def test_check_of_a_bundle_of_somebody_else_names_what_it_lacks(tmp_path):
