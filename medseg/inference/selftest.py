@@ -97,12 +97,13 @@ def differing(ours: NDArray[Any], theirs: NDArray[Any], instances: bool) -> int:
     """
     if not instances:
         return int(np.count_nonzero(ours != theirs))
-    mine, theirs = (np.unique(mask, return_inverse=True) for mask in (ours, theirs))
-    shared = np.zeros((mine[0].size, theirs[0].size), np.int64)
-    np.add.at(shared, (mine[1].ravel(), theirs[1].ravel()), 1)
-    ground = np.ix_(mine[0] == 0, theirs[0] == 0)
-    things = shared[np.ix_(mine[0] > 0, theirs[0] > 0)]
-    return int(ours.size - shared[ground].sum() - things[linear_sum_assignment(things, maximize=True)].sum())
+    mine, where_mine = np.unique(ours, return_inverse=True)
+    yours, where_yours = np.unique(theirs, return_inverse=True)
+    shared = np.zeros((mine.size, yours.size), np.int64)
+    np.add.at(shared, (where_mine.ravel(), where_yours.ravel()), 1)
+    ground = shared[np.ix_(mine == 0, yours == 0)]
+    things = shared[np.ix_(mine > 0, yours > 0)]
+    return int(ours.size - ground.sum() - things[linear_sum_assignment(things, maximize=True)].sum())
 
 
 def _compared(ours: NDArray[Any], theirs: NDArray[Any], stored: StoredBundle, who: str) -> Check:
