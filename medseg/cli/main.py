@@ -55,6 +55,7 @@ def medseg(
 
 def _add_commands() -> None:
     from medseg.cli import (
+        bundle_download,
         bundle_export,
         bundle_make,
         compare,
@@ -75,7 +76,7 @@ def _add_commands() -> None:
     app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(compare.compare)
     app.command("crossval")(crossval.crossval)
-    assert bundle_export.app is bundle_make.app  # one group, its commands in several files
+    assert bundle_download.app is bundle_export.app is bundle_make.app  # one group, its commands in several files
     app.add_typer(bundle_make.app, name="bundle")
     app.add_typer(manifest.app, name="manifest")
     app.add_typer(dicom.app, name="dicom")
