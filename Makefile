@@ -19,7 +19,7 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow test-viewers fuzz lint format train-hippocampus train-nuclei \
+.PHONY: help install demo test test-slow test-viewers test-monailabel fuzz lint format train-hippocampus train-nuclei \
 	train-tumour train-all bench-networks bench-training docs-inputs constraints docker clean
 
 help:  ## this list
@@ -50,6 +50,10 @@ fuzz: install  ## 100,000 damaged files of each kind through the readers, 200,00
 test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our files; installs them (Debian packages as root)
 	tests/viewers/setup.sh
 	$(BIN)/pytest -m viewers tests/viewers
+
+test-monailabel: install  ## MONAI Label's inference class on our bundles; installs it without dependencies below build/
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/monailabel monailabel==0.8.5
+	MONAILABEL=$(CURDIR)/build/monailabel $(BIN)/pytest -m monailabel tests/bundle/test_monai_label.py
 
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .
