@@ -84,7 +84,7 @@ def test_an_export_runs_without_medseg_and_comes_to_the_same_mask(grey, form, tm
     command = [sys.executable, "-I", HERE / "run_export.py", done.files[-1], tmp_path / "image.npy", tmp_path / "m.npy"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    ours = segment(Volume(voxels, Geometry((50, 36), np.eye(3)), "x"), load_model(grey, CPU, "fp32")).label_map.voxels
+    ours = segment(Volume(voxels, Geometry((50, 36), np.eye(4)), "x"), load_model(grey, CPU, "fp32")).label_map.voxels
     theirs = np.load(tmp_path / "m.npy")
     assert len(np.unique(ours)) > 1
     assert int((ours != theirs).sum()) <= 1, "a near-tie of two logits may fall either way"
