@@ -138,8 +138,8 @@ def _from_huggingface(name: str, version: str | None, archive: Path, web: Web) -
     base = web.places["huggingface"]
     listing = f"{base}/api/models/{repository}/tree/{revision}?recursive=true"
     entries = [entry for entry in _json(listing, web, list) if isinstance(entry, dict) and entry.get("type") == "file"]
-    sizes = [entry.get("size") for entry in entries]
-    if len(entries) > MOST_MEMBERS or not all(type(size) is int and size >= 0 for size in sizes):
+    sizes = [size for entry in entries if type(size := entry.get("size")) is int and size >= 0]
+    if len(entries) > MOST_MEMBERS or len(sizes) < len(entries):
         raise BundleError(f"{listing}: {len(entries)} files, or sizes that are none; nothing was taken")
     if sum(sizes) > MOST_BYTES:
         raise BundleError(f"{listing}: {sum(sizes)} bytes are more than a bundle has")

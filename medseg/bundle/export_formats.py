@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medseg.backends.openvino_import import openvino
+from medseg.backends.openvino import import_openvino
 from medseg.bundle.export_sizes import Sizes
 from medseg.bundle.quiet import quiet
 from medseg.domain.errors import UsageError
@@ -91,7 +91,7 @@ def _load_onnx(path: Path) -> Run:
 
 
 def _write_openvino(network: nn.Module, sizes: Sizes, path: Path) -> dict[str, str | int]:
-    package = openvino()
+    package = import_openvino()
     model = package.convert_model(_program(network, sizes))
     model.inputs[0].get_tensor().set_names({"image"})
     model.outputs[0].get_tensor().set_names({"pred"})
@@ -100,7 +100,7 @@ def _write_openvino(network: nn.Module, sizes: Sizes, path: Path) -> dict[str, s
 
 
 def _load_openvino(path: Path) -> Run:
-    model = openvino().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = import_openvino().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda x: torch.from_numpy(model(x.numpy())[0].copy())
 
 

@@ -39,7 +39,7 @@ def segment(
         typer.Option(
             "-t",
             "--type",
-            help="auto, nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, png, tiff, or several: a,b.",
+            help="auto, nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, dicom-sc, png, tiff, or several: a,b.",
         ),
     ] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,
@@ -54,6 +54,7 @@ def segment(
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, eager, compile, openvino or onnxruntime.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     series: d.SeriesOption = None,
     regrid: d.RegridOption = False,
@@ -72,6 +73,7 @@ def segment(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
 ) -> None:
     """Segment images with a bundle; one mask for each input, on the input's own grid."""
+    from medseg.cli import progress
     from medseg.cli.foreign import find_said, named_images, parse_settings
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import Extras, plan_outputs
@@ -86,6 +88,7 @@ def segment(
     sources = [next(iter(images.values()))] if images else inputs or []
     plans = plan_outputs(sources, output, form, extras, overwrite)
     keep_freed_memory()
+    from medseg.backends.backend import Asked, backend_name
     from medseg.backends.precision import choose_precision
     from medseg.cli.device import choose_device
     from medseg.inference.model import fast_depth, load_model
@@ -97,7 +100,8 @@ def segment(
     if fast and depth is not None:
         raise UsageError("--fast chooses the depth; leave --depth out")
     wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
-    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes)
+    asked = Asked(backend_name(backend), len(plans), progress.tell_nobody if quiet else progress.say_backend)
+    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes, asked)
     _run(plans, Run(model, images, tuple(boxes), doubts, quiet), as_json)
 
 

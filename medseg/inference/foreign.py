@@ -24,7 +24,7 @@ from medseg.bundle.steps import Step, built_steps, run_steps
 from medseg.domain.errors import BundleError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
-from medseg.domain.report import Measure, Report
+from medseg.domain.report import BackendChoice, Measure, Report
 from medseg.domain.volume import Volume
 from medseg.inference.foreign_image import loaded, require_suits
 from medseg.inference.foreign_labels import label_values, table_of
@@ -103,6 +103,7 @@ def segment_foreign(
         measures=tuple(measures),
         notes=(*notes, *more),
         settings={"roi": [str(box) for box in boxes]},
+        backend=BackendChoice("eager", model.precision, "other people's bundles run as torch runs them", counted),
     )
     return Segmentation(LabelMap(voxels, volume.geometry, table), report)
 

@@ -78,6 +78,7 @@ def segment(
     notes = list(volume.notes)
     windows = 0
     agreements: list[float] = []
+    model.expect(sum(expected_windows(part.seen, bundle) for part in parts))
     for part in parts:
         labels, count, note = _segment_part(part, model, on_window)
         windows += count
@@ -100,13 +101,14 @@ def segment(
         shape_ijk=volume.geometry.shape_ijk,
         spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
         device=str(model.device),
-        precision=model.precision,
+        precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
         seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
         measures=tuple(measures),
         notes=tuple(notes),
         settings=settings,
         quality=quality_of(agreements, bundle),
+        backend=model.choice,
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
@@ -187,12 +189,13 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
     count = window_count(image.shape[1:], bundle.window)
     grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
-    tensor = image.as_tensor().to(model.device)
+    tensor = image.as_tensor()
     try:
-        slabs = finite(stream(model.network, tensor, bundle.window, on_window))
+        network = model.network if model.body is None else model.body
+        slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
         return part.kept(_decide(slabs, grid, source, bundle)), count, ""
     except NotFinite:
-        slabs = finite(stream(model.exact, tensor, bundle.window))
+        slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
         try:
             labels = _decide(slabs, grid, source, bundle)
         except NotFinite:
@@ -204,7 +207,9 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
 
 def _agreement(part: Part, labels: NDArray[Any], model: Model) -> float:
     """How well the voters' masks agree with this one and with each other."""
-    others = [_segment_part(part, replace(model, network=voter), None)[0] for voter in model.voters]
+    others = [
+        _segment_part(part, replace(model, network=voter, body=None, head=None), None)[0] for voter in model.voters
+    ]
     if model.bundle.labels.kind == "instances":
         return agreement([(answer > 0).astype(np.uint8) for answer in (labels, *others)], (1,))
     return agreement([labels, *others], model.bundle.labels.values)

@@ -1,6 +1,7 @@
 """What `medseg segment` writes and prints."""
 
 import json
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -10,12 +11,13 @@ from PIL import Image
 
 from medseg.io.dicom_write import write_series
 from medseg.io.nifti import write_nifti_image
+from tests.backends.test_same_answer import require
 from tests.bundles import blob_volume
 from tests.commands import medseg
 from tests.phantoms import oblique, orientations
 
 KEYS = {"case", "bundle", "bundle_version", "medseg_version", "shape_ijk", "spacing_mm", "device", "precision"}
-KEYS |= {"windows", "seconds", "measures", "outputs", "notes", "settings", "source"}
+KEYS |= {"windows", "seconds", "measures", "outputs", "notes", "settings", "source", "backend"}
 
 
 def segment(*arguments, code=0):
@@ -169,3 +171,38 @@ def test_a_region_is_the_patients(home, scan, tmp_path):
     assert (np.abs(world - centre) <= np.array([4, 4.5, 5]) + 1e-3).all()
     assert done.json[0]["settings"]["roi"]
     assert {measure["region"] for measure in done.json[0]["measures"]} == set(done.json[0]["settings"]["roi"])
+
+
+def test_few_windows_are_eagers_and_only_the_report_says_so(home, scan, tmp_path):
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "a", "--json")
+    (report,) = done.json
+    assert (report["backend"]["name"], report["backend"]["precision"]) == ("eager", "fp32")
+    assert report["backend"]["windows"] == report["windows"]
+    assert not [line for line in done.lines if line.startswith("medseg: backend")]
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "b", "--backend", "eager", "-q")
+    assert done.err == ""
+    assert (tmp_path / "a" / "scan_seg.nii.gz").read_bytes() == (tmp_path / "b" / "scan_seg.nii.gz").read_bytes()
+
+
+def test_a_backend_that_is_none_or_not_installed_is_refused(home, scan, tmp_path, monkeypatch):
+    done = segment(scan, "-b", "organs", "-o", tmp_path, "--backend", "magic", code=2)
+    assert "--backend magic: give auto, eager, compile, openvino or onnxruntime" in done.err
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    done = segment(scan, "-b", "organs", "-o", tmp_path, "--backend", "openvino", code=2)
+    assert done.lines[-1].endswith("--backend openvino: not installed; pip install 'medseg[openvino]'")
+    assert not (tmp_path / "scan_seg.nii.gz").exists()
+
+
+def test_another_backend_gives_the_mask_of_eager(home, scan, tmp_path):
+    require("openvino")
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "a", "--backend", "openvino", "--json")
+    (report,) = done.json
+    (line,) = [line for line in done.lines if line.startswith("medseg: backend")]
+    assert line.startswith(f"medseg: backend openvino, fp32, {report['windows']} windows: asked for (")
+    assert report["backend"]["name"] == "openvino"
+    assert report["backend"]["agreement"]["openvino"] == 1.0
+    segment(scan, "-b", "organs", "-o", tmp_path / "b", "--backend", "eager")
+    a, b = (voxels_of(tmp_path / name / "scan_seg.nii.gz") for name in "ab")
+    assert (a != b).mean() <= 1e-6
+    segment(scan, "-b", "organs", "-o", tmp_path / "c", "--backend", "openvino", "-q")
+    assert (tmp_path / "a" / "scan_seg.nii.gz").read_bytes() == (tmp_path / "c" / "scan_seg.nii.gz").read_bytes()
