@@ -63,8 +63,8 @@ def test_monai_label_comes_to_the_mask_of_segment(theirs, name, image, tmp_path)
     failure, path = theirs[str(DATA / image)]
     if failure:
         pytest.fail(f"MONAI Label: {failure}")
-    done = medseg("segment", DATA / image, "-b", ROOT / "bundles" / name, "-o", tmp_path, "--precision", "fp32", "--backend", "eager",
-                  "--device", "cpu", "-q")  # fmt: skip
+    done = medseg("segment", DATA / image, "-b", ROOT / "bundles" / name, "-o", tmp_path, "--precision", "fp32",
+                  "--backend", "eager", "--device", "cpu", "-q")  # fmt: skip
     assert (done.code, done.err) == (0, "")
     (mask,) = (file for file in tmp_path.iterdir() if "_seg." in file.name)
     mine = mask_of(tmp_path, mask.name.partition("_seg.")[0])[0]

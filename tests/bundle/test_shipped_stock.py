@@ -73,8 +73,8 @@ def test_stock_monai_comes_to_the_mask_of_segment(stock, name):
     assert_succeeded(failures[f"run {name}"])
     folder = root / name
     (image,) = (folder / "images").iterdir()
-    done = medseg("segment", image, "-b", folder / name, "-o", folder / "ours", "--precision", "fp32", "--backend", "eager", "--device",
-                  "cpu", "-q")  # fmt: skip
+    done = medseg("segment", image, "-b", folder / name, "-o", folder / "ours", "--precision", "fp32",
+                  "--backend", "eager", "--device", "cpu", "-q")  # fmt: skip
     assert (done.code, done.err) == (0, "")
     mine, theirs = (mask_of(folder / who, "0")[0] for who in ("ours", "theirs"))
     assert mine.shape == theirs.shape
