@@ -1,0 +1,123 @@
+"""The same sliding windows by medseg, MONAI and nnU-Net: network, image (C, *S) and windows in, labels (*S) out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from medseg.networks.build import NetworkSpec, build_network
+from medseg.windows import WindowSpec, stream
+
+CPU = torch.device("cpu")
+
+
+class Timed(nn.Module):
+    """A network that adds up its own seconds."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network, self.seconds, self.passes = network, 0.0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        started = time.perf_counter()
+        y = self.network(x)
+        self.seconds += time.perf_counter() - started
+        self.passes += 1
+        return y
+
+
+class StandIn(nn.Module):
+    """No network: a copy of the same smooth logits for every window, so that all that is left is the stitching."""
+
+    def __init__(self, classes: int, size: Sequence[int]):
+        super().__init__()
+        self.logits = smooth((classes, *size), 0, 12)[None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits.expand(len(x), *self.logits.shape[1:]).clone()
+
+
+def smooth(shape: Sequence[int], seed: int, coarse: int) -> Tensor:
+    """(C, *S) random values that change over `coarse` voxels."""
+    generator = torch.Generator().manual_seed(seed)
+    few = torch.randn(1, shape[0], *[max(n // coarse, 2) for n in shape[1:]], generator=generator)
+    return F.interpolate(few, tuple(shape[1:]), mode="trilinear", align_corners=True)[0]
+
+
+def body(shape: Sequence[int], seed: int = 0) -> Tensor:
+    """(1, *S) a body-like image: an ellipsoid of smooth tissue with noise, in air."""
+    axes = [torch.linspace(-1, 1, n) for n in shape]
+    i, j, k = torch.meshgrid(*axes, indexing="ij")
+    inside = (i**2 + j**2) / 0.7 + k**2 * 0.2 < 1
+    tissue = smooth((1, *shape), seed, 16)[0]
+    tissue += 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed + 1))
+    return torch.where(inside, tissue, torch.tensor(-2.0))[None]
+
+
+def seeded_unet(classes: int, widths: Sequence[int], probe: Tensor) -> nn.Module:
+    """A UNet of medseg with random weights; its head is set so that every class has mean 0 and deviation 1 on probe."""
+    torch.manual_seed(0)
+    network: Any = build_network(NetworkSpec("unet", 3, 1, classes, tuple(widths))).eval()
+    with torch.inference_mode():
+        logits = network(probe[None])[0].flatten(1)
+    with torch.no_grad():
+        deviation, mean = logits.std(1), logits.mean(1)
+        network.head.weight /= deviation.view(-1, 1, 1, 1, 1)
+        network.head.bias.copy_((network.head.bias - mean) / deviation)
+    return network
+
+
+def by_medseg(network: Callable[[Tensor], Tensor], image: Tensor, spec: WindowSpec) -> np.ndarray:
+    labels = np.zeros(image.shape[1:], np.uint8)
+    for slab in stream(network, image, spec):
+        place: list[slice] = [slice(None)] * labels.ndim
+        place[slab.axis] = slice(slab.start, slab.stop)
+        labels[tuple(place)] = slab.logits.argmax(0).to(torch.uint8).cpu().numpy()
+    return labels
+
+
+def by_monai(network: Callable[[Tensor], Tensor], image: Tensor, spec: WindowSpec) -> np.ndarray:
+    from monai.inferers import SlidingWindowInferer
+
+    inferer = SlidingWindowInferer(spec.size, spec.batch, spec.overlap, mode=spec.weighting)
+    with torch.inference_mode():
+        return inferer(image[None], network)[0].argmax(0).to(torch.uint8).cpu().numpy()
+
+
+def by_nnunet(network: nn.Module, image: Tensor, spec: WindowSpec, classes: int) -> np.ndarray:
+    """Its predictor without mirroring; it holds logits in half precision and weights as its own Gaussian."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predictor = nnUNetPredictor(1 - spec.overlap, True, False, False, image.device, allow_tqdm=False)
+    predictor.manual_initialization(
+        network,
+        SimpleNamespace(get_label_manager=lambda _: SimpleNamespace(num_segmentation_heads=classes)),
+        SimpleNamespace(patch_size=list(spec.size)),
+        None,
+        {},
+        "",
+        None,
+    )
+    return predictor.predict_sliding_window_return_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
+
+
+def by(side: str, network: nn.Module, image: Tensor, spec: WindowSpec, classes: int) -> np.ndarray:
+    """Labels by the side of that name."""
+    if side == "medseg":
+        return by_medseg(network, image, spec)
+    if side == "MONAI":
+        return by_monai(network, image, spec)
+    return by_nnunet(network, image, spec, classes)
+
+
+def warm(side: str) -> None:
+    """A tiny image first: what is imported and set up once is no part of a trial."""
+    network = nn.Conv3d(1, 2, 1).requires_grad_(False)
+    by(side, network, torch.zeros(1, 20, 16, 16), WindowSpec((16, 16, 16), 0.25, "gaussian", 1), 2)

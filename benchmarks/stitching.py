@@ -1,0 +1,70 @@
+"""What sliding windows cost beside the network: placing, weighting, adding up, dividing and argmax; 2, 25 and 105 classes.
+
+The network is a stand-in that hands out copies of the same smooth logits; its seconds are taken off the wall's.
+Memory is the peak beyond what was there before, the stand-in's copy included on every side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from peers import StandIn, Timed, by, warm
+from side_by_side import AS_IT_COMES, KEPT, Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
+
+from medseg.windows import WindowSpec
+
+SIDES, CLASSES = ("medseg", "MONAI", "nnU-Net"), (2, 25, 105)
+SIZES = {False: ((192, 192, 240), 96), True: ((48, 48, 64), 32)}
+TARGETS = {"MONAI": 0.5, "nnU-Net": 0.2}
+
+
+def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
+    shape, window = SIZES[case["quick"]]
+    network = Timed(StandIn(case["classes"], (window,) * 3))
+    warm(name)
+    image = torch.zeros(1, *shape)
+    with meter, torch.inference_mode():
+        by(name, network, image, WindowSpec((window,) * 3, 0.5, "gaussian", 1), case["classes"])
+    return {"network_seconds": network.seconds, "passes": network.passes}
+
+
+def plan(quick: bool) -> list[Group]:
+    cases = [
+        {"quick": quick, "classes": classes, "memory": memory}
+        for classes in (CLASSES[:2] if quick else CLASSES)
+        for memory in (AS_IT_COMES, KEPT)
+    ]
+    return [Group(case, SIDES, 1 if quick else 3 if case["classes"] < 100 else 2) for case in cases]
+
+
+def stitching_seconds(trial: Trial) -> float:
+    return trial.seconds - trial.facts["network_seconds"]
+
+
+def lines(trials: Sequence[Trial]) -> list[Line]:
+    shape, window = SIZES[trials[0].case["quick"]]
+    sizes = f"{' x '.join(map(str, shape))}, windows of {window}, overlap 0.5"
+    made = []
+    for classes in sorted({trial.case["classes"] for trial in trials}):
+        for peer, target in TARGETS.items():
+            mine = of(trials, "medseg", classes=classes, memory=KEPT)
+            for memory, words in ((AS_IT_COMES, "as it comes"), (KEPT, "same allocator")):
+                theirs = of(trials, peer, classes=classes, memory=memory)
+                figure = f"stitching, C = {classes}"
+                made.append(
+                    compared(figure, f"{peer}, {words}", target, trials, mine, theirs, stitching_seconds, sizes=sizes)
+                )
+            theirs = of(trials, peer, classes=classes, memory=AS_IT_COMES)
+            mine = of(trials, "medseg", classes=classes, memory=AS_IT_COMES)
+            figure = f"extra memory of stitching, C = {classes}"
+            made.append(compared(figure, peer, None, trials, mine, theirs, extra_mib, "MiB", sizes))
+    return made
+
+
+BENCH = Bench("stitching", "Stitching alone", {name: partial(side, name) for name in SIDES}, plan, lines)
+
+if __name__ == "__main__":
+    main(BENCH)
