@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from peers import smooth
 from side_by_side import Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
 from torch import Tensor
 
@@ -27,7 +26,11 @@ from medseg.inference.resample import labels_on_source
 from medseg.windows import Slab
 
 SIDES = ("medseg", "torch", "nnU-Net")
-FULL, HALF, QUARTER = ([256, 256, 200], [512, 512, 300]), ([128, 128, 100], [256, 256, 150]), ([64, 64, 50], [128, 128, 75])
+FULL, HALF, QUARTER = (
+    ([256, 256, 200], [512, 512, 300]),
+    ([128, 128, 100], [256, 256, 150]),
+    ([64, 64, 50], [128, 128, 75]),
+)
 TINY = ([24, 24, 20], [48, 48, 30])
 STEP = {200: 72, 100: 36, 50: 18, 20: 8}  # planes to a slab
 COARSE = {200: 24, 100: 12, 50: 6, 20: 4}  # voxels over which a class changes
@@ -160,7 +163,10 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     for peer in SIDES[1:]:
         for theirs in of(trials, peer):
             if "differing_voxels" in theirs.facts and theirs.round == 0:
-                voxels, share = theirs.facts["differing_voxels"], theirs.facts["differing_voxels"] / theirs.facts["voxels"]
+                voxels, share = (
+                    theirs.facts["differing_voxels"],
+                    theirs.facts["differing_voxels"] / theirs.facts["voxels"],
+                )
                 sizes = f"C = {theirs.case['classes']}, {' x '.join(map(str, theirs.case['source']))}"
                 made.append(Line("voxels whose labels differ", peer, "-", f"{voxels} ({share:.2g})", sizes=sizes))
     return made

@@ -53,24 +53,32 @@ def smooth(shape: Sequence[int], seed: int, coarse: int) -> Tensor:
 
 def body(shape: Sequence[int], seed: int = 0) -> Tensor:
     """(1, *S) a body-like image: an ellipsoid of smooth tissue with noise, in air."""
-    axes = [torch.linspace(-1, 1, n) for n in shape]
-    i, j, k = torch.meshgrid(*axes, indexing="ij")
-    inside = (i**2 + j**2) / 0.7 + k**2 * 0.2 < 1
-    tissue = smooth((1, *shape), seed, 16)[0]
-    tissue += 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed + 1))
-    return torch.where(inside, tissue, torch.tensor(-2.0))[None]
+    i, j, k = (torch.linspace(-1, 1, n).view(-1, *[1] * (2 - axis)) for axis, n in enumerate(shape))
+    outside = (i**2 + j**2) / 0.7 + k**2 * 0.2 >= 1
+    noise = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed + 1))
+    tissue = smooth((1, *shape), seed, 16)[0].add_(noise, alpha=0.1)
+    return tissue.masked_fill_(outside, -2.0)[None]
 
 
 def seeded_unet(classes: int, widths: Sequence[int], probe: Tensor) -> nn.Module:
-    """A UNet of medseg with random weights; its head is set so that every class has mean 0 and deviation 1 on probe."""
+    """A UNet of medseg with random weights, whose head is set so that every class wins somewhere.
+
+    probe: (B, 1, *S), on which each class gets mean 0 and deviation 1; then biases are moved, a little at a time, from
+    classes that win often to those that win seldom.
+    """
     torch.manual_seed(0)
-    network: Any = build_network(NetworkSpec("unet", 3, 1, classes, tuple(widths))).eval()
+    network: Any = build_network(NetworkSpec("unet", 3, 1, classes, tuple(widths))).eval().requires_grad_(False)
     with torch.inference_mode():
-        logits = network(probe[None])[0].flatten(1)
-    with torch.no_grad():
-        deviation, mean = logits.std(1), logits.mean(1)
-        network.head.weight /= deviation.view(-1, 1, 1, 1, 1)
-        network.head.bias.copy_((network.head.bias - mean) / deviation)
+        logits = network(probe).transpose(0, 1).flatten(1)
+    logits = logits[:, torch.randperm(logits.shape[1])[:20000]]
+    deviation, mean = logits.std(1), logits.mean(1)
+    logits = (logits - mean[:, None]) / deviation[:, None]
+    shift = torch.zeros(classes)
+    for _ in range(200):
+        wins = torch.bincount((logits + shift[:, None]).argmax(0), minlength=classes) / logits.shape[1]
+        shift += 0.05 * (1 - wins * classes).clamp(-1, 1)
+    network.head.weight /= deviation.view(-1, 1, 1, 1, 1)
+    network.head.bias.copy_((network.head.bias - mean) / deviation + shift)
     return network
 
 

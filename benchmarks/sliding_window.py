@@ -25,7 +25,7 @@ SIZES = {False: ((168, 168, 240), 96, (16, 32, 64, 128)), True: ((40, 40, 56), 3
 def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
     shape, window, widths = SIZES[case["quick"]]
     image = body(shape)
-    network = seeded_unet(CLASSES, widths, image[:, :window, :window, :window])
+    network = seeded_unet(CLASSES, widths, image[None, :, :window, :window, :window])
     spec = WindowSpec((window,) * 3, OVERLAP, "gaussian", 1)
     warm(name)
     with meter, torch.inference_mode():
