@@ -52,6 +52,10 @@ def plan(quick: bool) -> list[Group]:
     ]
 
 
+def median_seconds(trials: Sequence[Trial], threads: int, batch: int) -> float:
+    return statistics.median(t.seconds for t in of(trials, "medseg", threads=threads, batch=batch))
+
+
 def lines(trials: Sequence[Trial]) -> list[Line]:
     shape, window, widths = SIZES[trials[0].case["quick"]]
     sizes = f"{' x '.join(map(str, shape))}, windows of {window}, overlap 0.5, widths {'-'.join(map(str, widths))}"
@@ -73,8 +77,8 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     ]  # fmt: skip
     for name, among in (("thread", [s for s in settings if s[1] == 1]), ("batch", [s for s in settings if s[0] == 1])):
         times = [
-            f"{s[name == 'batch']}: {statistics.median(t.seconds for t in of(trials, 'medseg', threads=s[0], batch=s[1])):.3g} s"
-            for s in among
+            f"{batch if name == 'batch' else threads}: {median_seconds(trials, threads, batch):.3g} s"
+            for threads, batch in among
         ]
         made.append(Line(f"seconds by {name}", "-", "-", ", ".join(times), sizes=sizes))
     return made

@@ -150,7 +150,7 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
             theirs = of(trials, peer, classes=classes, source=list(source))
             factor, words = 1.0, {"torch": "torch trilinear and argmax", "nnU-Net": "nnU-Net's default export"}[peer]
             if not theirs and math.prod(source) == math.prod(FULL[1]):
-                theirs = [t for t in of(trials, peer, classes=classes)]
+                theirs = of(trials, peer, classes=classes)
                 if theirs:
                     factor = math.prod(source) / math.prod(theirs[0].case["source"])
                     words += f", extrapolated from {' x '.join(map(str, theirs[0].case['source']))}"

@@ -1,4 +1,4 @@
-"""What sliding windows cost beside the network: placing, weighting, adding up, dividing and argmax; 2, 25 and 105 classes.
+"""What sliding windows cost beside the network: placing, weighting, adding up, dividing, argmax; 2, 25 and 105 classes.
 
 The network is a stand-in that hands out copies of the same smooth logits; its seconds are taken off the wall's.
 Memory is the peak beyond what was there before, the stand-in's copy included on every side.
