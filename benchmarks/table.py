@@ -23,7 +23,7 @@ ROWS = (
     "determinism",
     "whole_body",
     "batch",
-    "cuda",
+    "on_cuda",
 )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError
+from medseg.io.gunzip import GZIP_ERRORS, gunzip
 from medseg.io.memory import require_memory
 from medseg.io.stream import Stream, fill, read_to_the_end, refusals, require_possible, skip
+
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, EOFError, *GZIP_ERRORS)
 
 
 def is_nifti(path: Path) -> bool:
@@ -24,7 +27,7 @@ def is_nifti(path: Path) -> bool:
     try:
         with _open(path) as file:
             start = file.read(540)
-    except (OSError, EOFError, zlib.error):
+    except _UNREADABLE:
         return False
     return _header_class(start) is not None
 
@@ -57,7 +60,8 @@ def load(path: Path, which: int | None) -> tuple[Any, NDArray[Any]]:
         dtype, offset = _layout(path, header)
         shape, skipped = _chosen(path, header, which)
         size = math.prod(shape) * dtype.itemsize
-        require_memory(str(path), size * (1 if _is_as_stored(header) else 2), "the image")
+        scaled = 0 if _is_as_stored(header) else 4 * math.prod(shape)  # float32
+        require_memory(str(path), size + scaled, "the image")
         file.seek(0)
         skip(path, file, offset + skipped * size)
         values = np.empty(math.prod(shape), dtype)
@@ -67,10 +71,16 @@ def load(path: Path, which: int | None) -> tuple[Any, NDArray[Any]]:
         return header, values.reshape(shape, order="F")
 
 
-def _open(path: Path) -> Stream:
+@contextmanager
+def _open(path: Path) -> Iterator[Stream]:
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if gzipped else path.open("rb")
+        file.seek(0)
+        if gzipped:
+            with gunzip(file) as stream:
+                yield stream
+        else:
+            yield file
 
 
 def _byte_order(start: bytes) -> str:
