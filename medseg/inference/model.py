@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
@@ -18,9 +18,11 @@ from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.domain.volume import Volume
 from medseg.domain.wishes import NO_WISHES, Wishes
-from medseg.inference.foreign import ForeignModel, load_foreign
 from medseg.networks.ensemble import Ensemble
 from medseg.windows import Network
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ def load_model(
     if isinstance(stored, ForeignBundle):
         if wishes != NO_WISHES:
             raise UsageError(f"{stored.folder}: --tta, --depth, --fast and --quality are for bundles of medseg")
+        from medseg.inference.foreign import load_foreign  # by way of MONAI, which takes long to import
+
         return load_foreign(stored, device, precision)
     bundle, depth = stored.bundle, wishes.depth
     greatest = bundle.network.greatest_depth

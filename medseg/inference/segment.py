@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from medseg import __version__
 from medseg.bundle.bundle import Bundle
 from medseg.bundle.foreign import ForeignBundle
+from medseg.data.channels import fit_channels
 from medseg.data.preprocess import preprocess
-from medseg.data.reader import fit_channels
 from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, InputError
 from medseg.domain.geometry import Float64Array, Geometry
@@ -22,7 +22,6 @@ from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
 from medseg.inference.fit import require_enough_memory, require_size, require_spacing
-from medseg.inference.foreign import ForeignModel, segment_foreign
 from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
@@ -34,6 +33,9 @@ from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Slab, collect, stream, window_count
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
 
 
 def segment(
@@ -50,7 +52,9 @@ def segment(
     name: how messages call the image.
     Raises: InputError and its kinds where the image does not suit the bundle.
     """
-    if isinstance(model, ForeignModel):
+    if not isinstance(model, Model):
+        from medseg.inference.foreign import segment_foreign  # by way of MONAI, which takes long to import
+
         return segment_foreign(volume, model, boxes, name, on_window)
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
     require_fit(volume, bundle, name)
@@ -184,10 +188,11 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
     if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
         return _segment_slices(part, model, on_window)
     (image,) = preprocess(part.seen, bundle.preprocess)
-    count = window_count(image.shape[1:], bundle.window)
-    grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
+    shape = tuple(image.values.shape[1:])
+    count = window_count(shape, bundle.window)
+    grid = Geometry(shape, image.affine_ras)
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
-    tensor = image.as_tensor().to(model.device)
+    tensor = image.values.to(model.device)
     try:
         slabs = finite(stream(model.network, tensor, bundle.window, on_window))
         return part.kept(_decide(slabs, grid, source, bundle)), count, ""
