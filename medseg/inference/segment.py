@@ -22,7 +22,6 @@ from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
 from medseg.inference.fit import require_enough_memory, require_size, require_spacing
-from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.resample import labels_on_source
@@ -63,6 +62,8 @@ def segment(
     settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
     seconds: dict[str, float] = {}
     if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
+        from medseg.inference.localise import locate
+
         located = locate(volume, bundle.localiser, model.template, name)
         spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
         parts = [upright(volume, located, region, spacing_mm) for region in located.boxes]

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError
@@ -29,11 +26,14 @@ def is_nifti(path: Path) -> bool:
             start = file.read(540)
     except _UNREADABLE:
         return False
-    return _header_class(start) is not None
+    return _header_bytes(start) is not None
 
 
 def parse_header(raw: bytes) -> Any:
     """The nibabel header of the 348 or 540 raw bytes, unmended."""
+    from nibabel.nifti1 import Nifti1Header  # here, for nibabel takes long to import and is not needed for other files
+    from nibabel.nifti2 import Nifti2Header
+
     kind = Nifti2Header if len(raw) == 540 else Nifti1Header
     return kind(raw, endianness=_byte_order(raw), check=False)
 
@@ -52,11 +52,12 @@ def load(path: Path, which: int | None) -> tuple[Any, NDArray[Any]]:
     """
     with refusals(path), _open(path) as file:
         start = file.read(540)
-        if _header_class(start) is None:
+        length = _header_bytes(start)
+        if length is None:
             raise InputError(
                 f"{path}: not a NIfTI file (its content is not, whatever its name says); give the image itself"
             )
-        header = parse_header(start[: 540 if _header_class(start) is Nifti2Header else 348])
+        header = parse_header(start[:length])
         dtype, offset = _layout(path, header)
         shape, skipped = _chosen(path, header, which)
         size = math.prod(shape) * dtype.itemsize
@@ -87,12 +88,13 @@ def _byte_order(start: bytes) -> str:
     return "<" if int.from_bytes(start[:4], "little") in (348, 540) else ">"
 
 
-def _header_class(start: bytes) -> Any:
+def _header_bytes(start: bytes) -> int | None:
+    """The length of the header of a single-file NIfTI-1 or NIfTI-2; None of anything else."""
     sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
     if 348 in sizes and len(start) >= 348 and start[344:347] == b"n+1":
-        return Nifti1Header
+        return 348
     if 540 in sizes and len(start) >= 540 and start[4:7] == b"n+2":
-        return Nifti2Header
+        return 540
     return None
 
 
@@ -101,6 +103,8 @@ def _layout(path: Path, header: Any) -> tuple[np.dtype[Any], int]:
     dims = [int(n) for n in header["dim"]]
     if not 1 <= dims[0] <= 7 or min(dims[1 : 1 + dims[0]]) < 1:
         raise InputError(f"{path}: the header gives sizes {dims}; every axis needs at least one voxel")
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError) as error:
