@@ -27,23 +27,25 @@ SPACING_MM = 1.5
 WATCHED = """
 import atexit, json, sys, time
 from pathlib import Path
-from torch import nn
+from dataclasses import replace
 spent = [0.0, 0]
-from medseg.backends import eager as module
-original = module.eager
-def eager(network, *arguments, **named):
-    run = original(network, *arguments, **named)
-    def timed(windows):
-        started = time.perf_counter()
-        answer = run(windows)
-        spent[0] += time.perf_counter() - started
-        spent[1] += 1
-        return answer
-    return timed
-module.eager = eager
 sys.argv = ["medseg", *json.loads(sys.argv[1])]
 where = Path(sys.argv[sys.argv.index("-o") + 1]).parent / "network.json"
 atexit.register(lambda: where.write_text(json.dumps(spent)))
+from medseg.cli.memory import keep_freed_memory
+keep_freed_memory()
+from medseg.inference import model as module
+original = module.load_model
+def load_model(*arguments, **named):
+    model = original(*arguments, **named)
+    def timed(windows):
+        started = time.perf_counter()
+        answer = model.network(windows)
+        spent[0] += time.perf_counter() - started
+        spent[1] += 1
+        return answer
+    return replace(model, network=timed)
+module.load_model = load_model
 from medseg.cli.main import main
 main()
 """

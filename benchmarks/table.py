@@ -5,8 +5,11 @@ python benchmarks/table.py [FOLDER]
 
 from __future__ import annotations
 
+import argparse
 import json
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +74,30 @@ def _row(name: str, result: dict[str, Any] | None, tell_machine: bool) -> list[s
     return [*rows, *(["", result["note"]] if result["note"] else [])]
 
 
+def run_all(folder: Path, quick: bool) -> list[str]:
+    """The names of the rows that failed; what they say goes where this process's words go."""
+    failed = []
+    for name in ROWS:
+        command = [sys.executable, str(HERE / f"{name}.py"), "-o", str(folder), *(["--quick"] if quick else [])]
+        if subprocess.run(command, check=False).returncode:
+            failed.append(name)
+    return failed
+
+
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "results"
-    place = HERE / "RESULTS.md" if len(sys.argv) < 2 else folder / "RESULTS.md"
-    place.write_text(table(folder))
-    print(place.read_text())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", action="store_true", help="run every row first")
+    parser.add_argument("--quick", action="store_true", help="with --run: a smoke test, whose figures are not kept")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if asked.quick else HERE / "results"
+        failed = run_all(folder, asked.quick) if asked.run else []
+        text = table(folder)
+    if not asked.quick:
+        (HERE / "RESULTS.md").write_text(text)
+    print(text)
+    if failed:
+        sys.exit(f"these rows failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
