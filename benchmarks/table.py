@@ -1,6 +1,8 @@
 """RESULTS.md from the results that are there; a row without one says "not measured".
 
-python benchmarks/table.py [FOLDER]
+python benchmarks/table.py                   the table alone
+python benchmarks/table.py --run             every row first, one after the other
+python benchmarks/table.py --run --quick     a smoke test of all rows, whose table is shown and not kept
 """
 
 from __future__ import annotations
