@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from medseg.backends.backend import Asked, Backend
 from peers import CPU, body, by, seeded_unet, warm
-from side_by_side import AS_IT_COMES, KEPT, Bench, Group, Line, Meter, Trial, compared, cores, main, of, spread
+from side_by_side import SAME, Bench, Group, Line, Meter, Trial, compared, cores, in_words, main, of, spread, with_same
 from sliding_window import CLASSES, OVERLAP, SIZES
 
 from medseg.backends.eager import eager
@@ -71,24 +71,19 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 
 def plan(quick: bool) -> list[Group]:
     rounds = 1 if quick else 3
-    case = {"quick": quick, "threads": cores()}
-    return [
-        Group({**case, "memory": KEPT}, (PICKED, *PEERS), rounds),
-        Group({**case, "memory": AS_IT_COMES}, PEERS, rounds),
-    ]
+    return [Group({"quick": quick, "threads": cores()}, (PICKED, *with_same(*PEERS)), rounds)]
 
 
 def lines(trials: Sequence[Trial]) -> list[Line]:
     shape, window, widths = SIZES[trials[0].case["quick"]]
     sizes = f"{' x '.join(map(str, shape))}, windows of {window}, widths {'-'.join(map(str, widths))}"
-    mine, made = of(trials, PICKED, memory=KEPT), []
+    mine, made = of(trials, PICKED), []
     if mine[0].error:
         return [Line("sliding window, picked backend", "-", "-", f"not measured: {mine[0].error}", sizes=sizes)]
     figure = f"sliding window, C = {CLASSES}, picked: {mine[0].facts['backend']} in {mine[0].facts['precision']}"
-    for memory, target, words in ((AS_IT_COMES, 0.2, "as it comes"), (KEPT, 0.5, "same allocator")):
-        for peer in PEERS:
-            theirs = of(trials, peer, memory=memory)
-            made.append(compared(figure, f"{peer} in fp32, {words}", target, trials, mine, theirs, sizes=sizes))
+    for peer in with_same(*PEERS):
+        target = 0.5 if peer.endswith(SAME) else 0.2
+        made.append(compared(figure, f"fp32, {in_words(peer)}", target, trials, mine, of(trials, peer), sizes=sizes))
     off = [1 - t.facts["dice"] for t in mine]
     measured = f"{statistics.median(off):.2g} at most {max(off):.2g}"
     made.append(

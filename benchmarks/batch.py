@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from side_by_side import AS_IT_COMES, Bench, Group, Line, Meter, Trial, compared, main, of
+from side_by_side import Bench, Group, Line, Meter, Trial, compared, in_words, main, of, with_same
 
 from bundles import NUCLEI, medseg_run, monai_run, picture
 
@@ -38,7 +38,7 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
         output = Path(place) / "out"
         commands = {
             SIDES[0]: [medseg_run(NUCLEI, images, output, "--precision", "fp32")],
-            SIDES[1]: [monai_run(NUCLEI, folder, output)],
+            SIDES[1]: [monai_run(NUCLEI, folder, output, case["keep"])],
             SIDES[2]: [medseg_run(NUCLEI, [image], output, "--precision", "fp32") for image in images],
         }[name]
         with meter:
@@ -53,7 +53,7 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 
 
 def plan(quick: bool) -> list[Group]:
-    return [Group({"quick": quick, "memory": AS_IT_COMES}, SIDES, 1 if quick else 2)]
+    return [Group({"quick": quick}, (SIDES[0], *with_same(SIDES[1]), SIDES[2]), 1 if quick else 2)]
 
 
 def lines(trials: Sequence[Trial]) -> list[Line]:
@@ -61,9 +61,9 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     sizes = f"{many} pictures of {' x '.join(map(str, SHAPE))}"
     mine = of(trials, SIDES[0])
     made = []
-    for peer in SIDES[1:]:
+    for peer in (*with_same(SIDES[1]), SIDES[2]):
         theirs = of(trials, peer)
-        words = peer if peer != SIDES[2] else f"{peer}, extrapolated from {max(many // 10, 1)}"
+        words = in_words(peer) if peer != SIDES[2] else f"{peer}, extrapolated from {max(many // 10, 1)}"
 
         def seconds_an_image(trial: Trial) -> float:
             return 1 / trial.facts["images_per_second"]

@@ -79,10 +79,19 @@ def picture(shape: tuple[int, int], seed: int, path: Path) -> None:
     Image.fromarray(grey.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()).save(path)
 
 
-def monai_run(bundle: Path, images: Path, output: Path) -> list[str]:
-    """The arguments of `python` that let stock MONAI run a bundle on all files of a folder."""
+KEEPING = """
+import runpy, sys
+from medseg.cli.memory import keep_freed_memory
+keep_freed_memory()
+sys.argv[0] = "monai.bundle"
+runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+"""
+
+
+def monai_run(bundle: Path, images: Path, output: Path, keep: bool) -> list[str]:
+    """The arguments of `python` that let stock MONAI run a bundle on all files of a folder; keep: freed memory."""
     return [
-        "-m", "monai.bundle", "run",
+        *(["-c", KEEPING] if keep else ["-m", "monai.bundle"]), "run",
         "--config_file", str(bundle / "configs" / "inference.json"),
         "--meta_file", str(bundle / "configs" / "metadata.json"),
         "--bundle_root", str(bundle), "--dataset_dir", str(images), "--output_dir", str(output),

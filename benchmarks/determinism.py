@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from peers import body, by_medseg, seeded_unet
-from side_by_side import KEPT, Bench, Group, Line, Meter, Trial, main, of
+from side_by_side import Bench, Group, Line, Meter, Trial, main, of
 
 from medseg.backends.eager import eager
 from medseg.windows import WindowSpec
@@ -46,10 +46,7 @@ def side(case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 
 def plan(quick: bool) -> list[Group]:
     settings = SETTINGS[:2] + SETTINGS[-1:] if quick else SETTINGS
-    return [
-        Group({"quick": quick, "threads": threads, "batch": batch, "memory": KEPT}, ("medseg",), 2)
-        for threads, batch in settings
-    ]
+    return [Group({"quick": quick, "threads": threads, "batch": batch}, ("medseg",), 2) for threads, batch in settings]
 
 
 def median_seconds(trials: Sequence[Trial], threads: int, batch: int) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from side_by_side import Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
+from side_by_side import Bench, Group, Line, Meter, Trial, compared, extra_mib, in_words, main, of, with_same
 from torch import Tensor
 
 from medseg.domain.geometry import Geometry
@@ -32,6 +32,7 @@ FULL, HALF, QUARTER = (
     ([64, 64, 50], [128, 128, 75]),
 )
 TINY = ([24, 24, 20], [48, 48, 30])
+TARGETS = {"torch": 0.33, "nnU-Net": 0.1}
 STEP = {200: 72, 100: 36, 50: 18, 20: 8}  # planes to a slab
 COARSE = {200: 24, 100: 12, 50: 6, 20: 4}  # voxels over which a class changes
 
@@ -131,13 +132,13 @@ def plan(quick: bool) -> list[Group]:
         return Group({"quick": quick, "grid": size[0], "source": size[1], "classes": classes}, sides, rounds)
 
     if quick:
-        return [group(TINY, 5, SIDES, 1)]
+        return [group(TINY, 5, (SIDES[0], *with_same(*SIDES[1:])), 1)]
     return [
-        group(FULL, 25, ("medseg", "torch"), 3),
+        group(FULL, 25, ("medseg", *with_same("torch")), 3),
         group(FULL, 105, ("medseg",), 3),
-        group(HALF, 105, ("medseg", "torch"), 3),
-        group(HALF, 25, ("medseg", "nnU-Net"), 2),
-        group(QUARTER, 105, ("medseg", "nnU-Net"), 2),
+        group(HALF, 105, ("medseg", *with_same("torch")), 3),
+        group(HALF, 25, ("medseg", *with_same("nnU-Net")), 2),
+        group(QUARTER, 105, ("medseg", *with_same("nnU-Net")), 2),
     ]
 
 
@@ -146,9 +147,9 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     for classes, source in sorted(cases, key=lambda c: (c[0], -math.prod(c[1]))):
         mine = of(trials, "medseg", classes=classes, source=list(source))
         sizes = f"{' x '.join(map(str, mine[0].case['grid']))} -> {' x '.join(map(str, source))}"
-        for peer, target in (("torch", 0.33), ("nnU-Net", 0.1)):
+        for peer in with_same(*TARGETS):
             theirs = of(trials, peer, classes=classes, source=list(source))
-            factor, words = 1.0, {"torch": "torch trilinear and argmax", "nnU-Net": "nnU-Net's default export"}[peer]
+            target, factor, words = TARGETS[peer.partition(",")[0]], 1.0, in_words(peer)
             if not theirs and math.prod(source) == math.prod(FULL[1]):
                 theirs = of(trials, peer, classes=classes)
                 if theirs:
@@ -158,6 +159,8 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
                 continue
             figure = f"logits -> labels on the source grid, C = {classes}"
             made.append(compared(figure, words, target, trials, mine, theirs, sizes=sizes, scale=factor))
+            if peer not in TARGETS:  # memory is told of peers as they come
+                continue
             figure = f"extra memory of the same, C = {classes}"
             made.append(compared(figure, words, 0.05, trials, mine, theirs, extra_mib, "MiB", sizes, factor))
     for peer in SIDES[1:]:

@@ -30,7 +30,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-AS_IT_COMES, KEPT = "as it comes", "kept"  # the C library's allocator, or freed memory kept as `medseg segment` does
+OURS = "medseg"  # a side of this name runs as the command does: with freed memory kept (medseg.cli.memory)
+SAME = ", same allocator"  # behind a peer's name: with freed memory kept too; else with the allocator as it comes
 MOST_SECONDS = 1800  # of one trial
 NO_NNUNET = "nnU-Net is not installed"
 
@@ -60,7 +61,11 @@ Side = Callable[[dict[str, Any], Meter], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Group:
-    """Sides that take turns on one case, so many times; case: what the side is told, as JSON holds it."""
+    """Sides that take turns on one case, so many times.
+
+    case:  what the side is told, as JSON holds it.
+    sides: names of the bench's sides; a peer's may end with SAME.
+    """
 
     case: dict[str, Any]
     sides: tuple[str, ...]
@@ -178,12 +183,13 @@ def _in_a_process(bench: Bench, side: str, case: dict[str, Any], turn: int, fold
 
 def _one(bench: Bench, told: dict[str, Any]) -> dict[str, Any]:
     """In the child: the side's work, measured."""
-    case, meter = told["case"], Meter()
-    if case.get("memory") == KEPT:
+    name = told["side"].removesuffix(SAME)
+    case, meter = {**told["case"], "keep": name.startswith(OURS) or name != told["side"]}, Meter()
+    if case["keep"]:
         from medseg.cli.memory import keep_freed_memory
 
         keep_freed_memory()
-    facts = bench.sides[told["side"]](case, meter)
+    facts = bench.sides[name](case, meter)
     return {"seconds": meter.seconds, "extra_mib": meter.extra_mib, "peak_mib": peak_mib(), "facts": facts}
 
 
@@ -289,6 +295,16 @@ def spread(values: Sequence[float], unit: str) -> str:
 
 def extra_mib(trial: Trial) -> float:
     return trial.extra_mib
+
+
+def with_same(*peers: str) -> tuple[str, ...]:
+    """Each peer as it comes, and with the same allocator."""
+    return tuple(peer + end for peer in peers for end in ("", SAME))
+
+
+def in_words(peer: str) -> str:
+    """How the table calls a peer of `with_same`."""
+    return peer if peer.endswith(SAME) else f"{peer}, as it comes"
 
 
 def _in_words(case: dict[str, Any]) -> str:

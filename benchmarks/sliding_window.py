@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from peers import body, by, seeded_unet, warm
-from side_by_side import AS_IT_COMES, KEPT, Bench, Group, Line, Meter, Trial, compared, cores, main, of
+from side_by_side import SAME, Bench, Group, Line, Meter, Trial, compared, cores, in_words, main, of, with_same
 
 from medseg.windows import WindowSpec
 
@@ -42,8 +42,10 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 def plan(quick: bool) -> list[Group]:
     rounds = 1 if quick else 3
     case = {"quick": quick, "threads": cores()}
-    groups = [Group({**case, "memory": memory}, SIDES, rounds) for memory in (AS_IT_COMES, KEPT)]
-    return [*groups, Group({**case, "threads": 1, "memory": KEPT}, SIDES[:2], 1)]
+    return [
+        Group(case, (SIDES[0], *with_same(*SIDES[1:])), rounds),
+        Group({**case, "threads": 1}, (SIDES[0], SIDES[1] + SAME), 1),
+    ]
 
 
 def lines(trials: Sequence[Trial]) -> list[Line]:
@@ -51,15 +53,11 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     sizes = f"{' x '.join(map(str, shape))}, windows of {window}, widths {'-'.join(map(str, widths))}"
     made = []
     threads = trials[0].case["threads"]
-    for memory, target, words in (
-        (AS_IT_COMES, 0.5, "as it comes; medseg as its command runs it"),
-        (KEPT, 1.0, "same allocator"),
-    ):
-        mine = of(trials, "medseg", memory=KEPT, threads=threads)
-        for peer in SIDES[1:]:
-            theirs = of(trials, peer, memory=memory, threads=threads)
-            figure = f"sliding window, C = {CLASSES}, fp32"
-            made.append(compared(figure, f"{peer}, {words}", target, trials, mine, theirs, sizes=sizes))
+    mine = of(trials, "medseg", threads=threads)
+    for peer in with_same(*SIDES[1:]):
+        theirs, target = of(trials, peer, threads=threads), 1.0 if peer.endswith(SAME) else 0.5
+        figure = f"sliding window, C = {CLASSES}, fp32"
+        made.append(compared(figure, in_words(peer), target, trials, mine, theirs, sizes=sizes))
     for peer in SIDES[1:]:
         theirs = [t for t in of(trials, peer) if "differing_voxels" in t.facts]
         if theirs:
@@ -69,8 +67,8 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
             measured = f"{most} of {theirs[0].facts['voxels']} ({share:.2g})"
             met = most == 0 if peer == "MONAI" else None
             made.append(Line("voxels whose labels differ", peer, target, measured, sizes=sizes, met=met))
-    one = [of(trials, name, memory=KEPT, threads=1) for name in SIDES[:2]]
-    made.append(compared("the same on 1 thread", "MONAI, same allocator", None, trials, *one, sizes=sizes))
+    one = [of(trials, name, threads=1) for name in (SIDES[0], SIDES[1] + SAME)]
+    made.append(compared("the same on 1 thread", in_words(SIDES[1] + SAME), None, trials, *one, sizes=sizes))
     return made
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from side_by_side import Bench, Group, Line, Meter, Trial, compared, main, of, spread
+from side_by_side import Bench, Group, Line, Meter, Trial, compared, in_words, main, of, spread, with_same
 
 from bundles import NUCLEI, medseg_run, monai_run, picture
 
-SIDES = {False: ("python -c pass", "medseg --help"), True: ("medseg", "monai.bundle run")}
+BARE, HELP, PICTURE, MONAI = "python -c pass", "medseg --help", "medseg", "monai.bundle run"
 MOST_HELP_SECONDS = 0.15
 
 
@@ -39,7 +39,7 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
             "python -c pass": ["-c", "pass"],
             "medseg --help": ["-m", "medseg.cli.main", "--help"],
             "medseg": medseg_run(NUCLEI, [images / "one.png"], output, "--precision", "fp32"),
-            "monai.bundle run": monai_run(NUCLEI, images, output),
+            "monai.bundle run": monai_run(NUCLEI, images, output, case["keep"]),
         }[name]
         times = []
         for _ in range(case["repeat"]):
@@ -57,14 +57,13 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 def plan(quick: bool) -> list[Group]:
     rounds = 1 if quick else 5
     return [
-        Group({"quick": quick, "repeat": 1 if quick else 5}, SIDES[False], rounds),
-        Group({"quick": quick, "repeat": 1}, SIDES[True], rounds),
+        Group({"quick": quick, "repeat": 1 if quick else 5}, (BARE, HELP), rounds),
+        Group({"quick": quick, "repeat": 1}, (PICTURE, *with_same(MONAI)), rounds),
     ]
 
 
 def lines(trials: Sequence[Trial]) -> list[Line]:
-    bare, helps = (of(trials, name) for name in SIDES[False])
-    ours, theirs = (of(trials, name) for name in SIDES[True])
+    bare, helps, ours, theirs = (of(trials, name) for name in (BARE, HELP, PICTURE, MONAI))
     told = [t.seconds for t in helps if not t.error]
     measured = spread(told, "s") if told else f"not measured: {helps[0].error}"
     python = spread([t.seconds for t in bare if not t.error] or [0.0], "s")
@@ -76,12 +75,17 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
             "`medseg --help`, warm", "`python -c pass`", f"<= {MOST_HELP_SECONDS} s", measured, "", python,
             met=median(told) <= MOST_HELP_SECONDS if told else None,
         ),
-        compared("one 2-D image, model load included", SIDES[True][1], 0.5, trials, ours, theirs, sizes=sizes),
+        *(
+            compared(
+                "one 2-D image, model load included", in_words(peer), 0.5, trials, ours, of(trials, peer), sizes=sizes
+            )
+            for peer in with_same(MONAI)
+        ),
     ]  # fmt: skip
 
 
 BENCH = Bench(
-    "start", "Start", {name: partial(side, name) for names in SIDES.values() for name in names}, plan, lines, prepare
+    "start", "Start", {name: partial(side, name) for name in (BARE, HELP, PICTURE, MONAI)}, plan, lines, prepare
 )
 
 if __name__ == "__main__":

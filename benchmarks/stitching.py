@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from peers import StandIn, Timed, by, warm
-from side_by_side import AS_IT_COMES, KEPT, Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
+from side_by_side import Bench, Group, Line, Meter, Trial, compared, extra_mib, in_words, main, of, with_same
 
 from medseg.windows import WindowSpec
 
@@ -32,12 +32,11 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 
 
 def plan(quick: bool) -> list[Group]:
-    cases = [
-        {"quick": quick, "classes": classes, "memory": memory}
+    sides = (SIDES[0], *with_same(*SIDES[1:]))
+    return [
+        Group({"quick": quick, "classes": classes}, sides, 1 if quick else 3 if classes < 100 else 2)
         for classes in (CLASSES[:2] if quick else CLASSES)
-        for memory in (AS_IT_COMES, KEPT)
     ]
-    return [Group(case, SIDES, 1 if quick else 3 if case["classes"] < 100 else 2) for case in cases]
 
 
 def stitching_seconds(trial: Trial) -> float:
@@ -49,17 +48,13 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     sizes = f"{' x '.join(map(str, shape))}, windows of {window}, overlap 0.5"
     made = []
     for classes in sorted({trial.case["classes"] for trial in trials}):
-        for peer, target in TARGETS.items():
-            mine = of(trials, "medseg", classes=classes, memory=KEPT)
-            for memory, words in ((AS_IT_COMES, "as it comes"), (KEPT, "same allocator")):
-                theirs = of(trials, peer, classes=classes, memory=memory)
-                figure = f"stitching, C = {classes}"
-                made.append(
-                    compared(figure, f"{peer}, {words}", target, trials, mine, theirs, stitching_seconds, sizes=sizes)
-                )
-            theirs = of(trials, peer, classes=classes, memory=AS_IT_COMES)
-            mine = of(trials, "medseg", classes=classes, memory=AS_IT_COMES)
-            figure = f"extra memory of stitching, C = {classes}"
+        mine = of(trials, "medseg", classes=classes)
+        for peer in with_same(*TARGETS):
+            theirs, words = of(trials, peer, classes=classes), in_words(peer)
+            target, figure = TARGETS[peer.partition(",")[0]], f"stitching, C = {classes}"
+            made.append(compared(figure, words, target, trials, mine, theirs, stitching_seconds, sizes=sizes))
+        for peer in TARGETS:
+            theirs, figure = of(trials, peer, classes=classes), f"extra memory of stitching, C = {classes}"
             made.append(compared(figure, peer, None, trials, mine, theirs, extra_mib, "MiB", sizes))
     return made
 

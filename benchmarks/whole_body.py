@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from memory import BYTES
 from peers import CPU, by, warm
-from side_by_side import Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
+from side_by_side import SAME, Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
 
 from bundles import crops, medseg_run, organs, scan
 from medseg.io.memory import available_bytes
@@ -81,11 +81,8 @@ def sliding(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
 
 def plan(quick: bool) -> list[Group]:
     return [
-        Group({"quick": quick, "memory": "kept"}, ("medseg",), 1),
-        *(
-            Group({"quick": quick, "planes": planes, "memory": "kept"}, (peer,), 1)
-            for peer, planes in PLANES[quick].items()
-        ),
+        Group({"quick": quick}, ("medseg",), 1),
+        *(Group({"quick": quick, "planes": planes}, (peer + SAME,), 1) for peer, planes in PLANES[quick].items()),
     ]
 
 
@@ -104,7 +101,8 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
         Line("classes in the mask", "-", str(CLASSES), str(found), sizes=sizes, met=found == CLASSES),
     ]
     for peer, planes in PLANES[quick].items():
-        theirs, words = of(trials, peer), f"{peer}'s sliding window, extrapolated from {planes} planes"
+        theirs = of(trials, peer + SAME)
+        words = f"{peer}'s sliding window, same allocator, extrapolated from {planes} planes"
         factor = shape[2] / planes
         made.append(compared("extra peak memory", words, None, trials, mine, theirs, extra_mib, "MiB", sizes, factor))
         made.append(compared("seconds", words, None, trials, mine, theirs, sizes=sizes, scale=factor))
