@@ -37,13 +37,27 @@ def preprocessing(bundle: Bundle) -> dict[str, Any]:
 
 
 def inferer(bundle: Bundle) -> dict[str, Any]:
-    """MONAI's sliding windows with our placement, which is MONAI's."""
+    """The windows as MONAI's own inferer places them; of another placement as ours does."""
+    if bundle.window.placement != "monai":
+        return slab_inferer(bundle)
     return {
         "_target_": "SlidingWindowInferer",
         "roi_size": list(bundle.window.size),
         "sw_batch_size": bundle.window.batch,
         "overlap": bundle.window.overlap,
         "mode": bundle.window.weighting,
+    }
+
+
+def slab_inferer(bundle: Bundle) -> dict[str, Any]:
+    """The windows of any placement, by this package's inferer."""
+    return {
+        "_target_": "medseg.bundle.inferer.SlabInferer",
+        "roi_size": list(bundle.window.size),
+        "sw_batch_size": bundle.window.batch,
+        "overlap": bundle.window.overlap,
+        "mode": bundle.window.weighting,
+        "placement": bundle.window.placement,
     }
 
 

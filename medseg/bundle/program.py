@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from medseg.bundle.component import Component
 from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.lambdas import Lambda
 from medseg.windows import WindowSpec
+from medseg.windows.placement import PlacementName, Weighting
 
 _POINTWISE: dict[str, frozenset[str]] = {
     "Activationsd": frozenset(("keys", "sigmoid", "softmax")),
@@ -143,18 +144,19 @@ def window_spec(inferer: Component, shape: Sequence[int]) -> WindowSpec | None:
         return None
     size, overlap = arguments.get("roi_size"), arguments.get("overlap", 0.25)
     sizes = list(size) if isinstance(size, (list, tuple)) else [size] * len(shape)
-    mode = arguments.get("mode", "constant")
+    mode, placement = arguments.get("mode", "constant"), arguments.get("placement", "monai")
     same = (
         arguments.get("sigma_scale", 0.125) == 0.125
         and arguments.get("padding_mode", "constant") == "constant"
         and arguments.get("cval", 0.0) == 0
         and isinstance(overlap, (int, float))
         and 0 <= overlap < 1
-        and mode in ("constant", "gaussian")
+        and mode in get_args(Weighting)
+        and placement in get_args(PlacementName)
         and len(sizes) == len(shape)
         and all(s is None or type(s) is int for s in sizes)
     )
     if not same:
         return None
     whole = tuple(n if s is None or s <= 0 else int(s) for s, n in zip(sizes, shape, strict=True))
-    return WindowSpec(whole, float(overlap), mode, max(int(arguments.get("sw_batch_size", 1)), 1))
+    return WindowSpec(whole, float(overlap), mode, max(int(arguments.get("sw_batch_size", 1)), 1), placement)

@@ -59,7 +59,10 @@ def read_bundle(folder: Path) -> StoredBundle:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder}: not a bundle that this version can run: {what}") from error
     for name in _READ:
-        if config[name] != getattr(configs, name)(bundle):
+        forms = [getattr(configs, name)(bundle)]
+        if name == "inferer":  # either may stand for MONAI's placement
+            forms.append(configs.slab_inferer(bundle))
+        if config[name] not in forms:
             raise BundleError(f"{folder}: {name} in configs/inference.json has a form that this version cannot run")
     return StoredBundle(bundle, folder)
 
@@ -131,6 +134,7 @@ def _window(data: dict[str, Any]) -> WindowSpec:
         "overlap": data["overlap"],
         "weighting": data["mode"],
         "batch": data["sw_batch_size"],
+        "placement": data.get("placement", "monai"),
     }
     return from_plain(WindowSpec, values, "inferer")
 

@@ -52,6 +52,9 @@ class Target:
         return getattr(import_module(self.module), self.name)
 
 
+_OWN_INFERER = Target("inferer", "medseg.bundle.inferer", "SlabInferer")
+
+
 def find_target(text: str) -> Target | None:
     """The target that a text names in full, or None."""
     return _table().get(text)
@@ -67,6 +70,7 @@ def _table() -> dict[str, Target]:
             for alias in (name, f"{name[:-1]}D", f"{name[:-1]}Dict") if name.endswith("d") else (name,):
                 table |= dict.fromkeys((alias, f"{module}.{alias}"), target)
             table[f"{getattr(package, name).__module__}.{name}"] = target
+    table[f"{_OWN_INFERER.module}.{_OWN_INFERER.name}"] = _OWN_INFERER
     for name, function in NETWORKS.items():
         table[f"{function.__module__}.{name}"] = Target("network", function.__module__, name)
     return table

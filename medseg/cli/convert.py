@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli import doubts as d
+
 
 def convert(
     masks: Annotated[list[Path], typer.Argument(help="NIfTI, .seg.nrrd, DICOM segmentation, PNG or TIFF masks.")],
@@ -15,12 +17,16 @@ def convert(
     form: Annotated[
         str,
         typer.Option(
-            "-t", "--type", help="nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, png, tiff, or several: a,b."
+            "-t",
+            "--type",
+            help="nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, dicom-sc, png, tiff, or several: a,b.",
         ),
     ] = "auto",
     series: Annotated[
         Path | None, typer.Option(help="The DICOM series of the masks; DICOM masks are read and written with it.")
     ] = None,
+    affine: d.AffineOption = None,
+    assume: d.AssumeOption = None,
     labels: Annotated[str, typer.Option(help="Also write label tables: itksnap, slicer or both.")] = "",
     split: Annotated[bool, typer.Option("--split", help="Also write a folder with one mask for each label.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
@@ -32,6 +38,7 @@ def convert(
     from medseg.cli.writing import write_masks
     from medseg.domain.errors import UsageError
 
+    doubts = d.doubts_of(None, False, None, affine, assume, False, None, None)
     extras = Extras(labels=tuple(filter(None, labels.split(","))), split=split)
     plans = plan_outputs(masks, output, form, extras, overwrite, series=False, case_of=mask_case)
     needing = [name for name in parse_forms(form) if name in FORMS and FORMS[name].of_series]
@@ -48,7 +55,7 @@ def convert(
         raise UsageError(f"--series {series}: is no DICOM series; give the folder of the scan")
     algorithm = Algorithm("medseg convert", "of unknown origin", automatic=False)
     for plan in plans:
-        label_map = read_label_map(plan.source, reference.geometry if reference is not None else None)
+        label_map = read_label_map(plan.source, reference.geometry if reference is not None else None, doubts)
         volume = reference or Volume(label_map.voxels[None], label_map.geometry, plan.case)
         plan.require_kind(volume)
         write_masks(plan, volume, label_map, algorithm)

@@ -72,7 +72,7 @@ def _facts(entry: Entry, bundles: dict[str, Inputs], show_names: bool) -> dict[s
 
     stack, geometry = entry.stack, entry.geometry
     first = stack.headers[0]
-    spacing = None if geometry is None else [round(mm, 6) for mm in geometry.spacing_mm]
+    spacing = None if geometry is None or not geometry.calibrated else [round(mm, 6) for mm in geometry.spacing_mm]
     facts: dict[str, Any] = {
         "number": entry.number,
         "key": stack.key,
@@ -111,9 +111,10 @@ def _files(found: Scan) -> dict[str, str]:
 
 def _print(facts: dict[str, Any]) -> None:
     for volume in facts["volumes"]:
-        size = f"{volume['slices']} slices of {volume['columns']} x {volume['rows']} pixels"
-        what = [volume["modality"] or "no modality", volume["kind"], size, volume["phase"]]
-        print(f"{volume['number']}  [{volume['key']}]  {', '.join(filter(None, what))}")
+        what = "image" if volume["kind"] == "projection" else "slices"
+        size = f"{volume['slices']} {what} of {volume['columns']} x {volume['rows']} pixels"
+        parts = [volume["modality"] or "no modality", volume["kind"], size, volume["phase"]]
+        print(f"{volume['number']}  [{volume['key']}]  {', '.join(filter(None, parts))}")
         spacing = " x ".join(f"{mm:.4g}" for mm in volume["spacing_mm"] or ())
         print(f"   {volume['direction']}, {f'{spacing} mm' if spacing else 'spacing unknown'}")
         for fault in volume["faults"]:

@@ -34,6 +34,7 @@ FORMS = {
     "dicom-seg": Form((".dcm",), "_seg.dcm", of_series=True),
     "dicom-labelmap": Form((".dcm",), "_labelmap.dcm", of_series=True),
     "dicom-sr": Form((".dcm",), "_sr.dcm", of_series=True),
+    "dicom-sc": Form((".dcm",), "_sc.dcm", of_series=True),
     "png": Form((".png",), "_seg.png"),
     "tiff": Form((".tif", ".tiff"), "_seg.tif"),
 }
@@ -80,8 +81,11 @@ def require_form(name: str, path: Path, source: Path, volume: Volume) -> None:
     dims = volume.geometry.spatial_dims
     if name == "png" and dims == 3:
         raise UsageError(f"{path}: a PNG holds one plane, {source} is a volume; choose .nii.gz or .tif")
-    if name not in ("nifti", "png", "tiff") and dims == 2:
-        raise UsageError(f"{path}: {name} holds masks of volumes, {source} is a picture; choose -t png, tiff or nifti")
+    if name == "dicom-sc" and dims == 3:
+        raise UsageError(f"{path}: a secondary capture shows a projection, {source} is a volume; choose -t dicom-seg")
+    if name not in ("nifti", "png", "tiff", "dicom-sc") and dims == 2:
+        fitting = "png, tiff or nifti" if volume.series is None else "dicom-sc, png, tiff or nifti"
+        raise UsageError(f"{path}: {name} holds masks of volumes, {source} is a picture; choose -t {fitting}")
     if FORMS[name].of_series and volume.series is None:
         raise no_series(name, source)
 

@@ -39,7 +39,7 @@ def segment(
         typer.Option(
             "-t",
             "--type",
-            help="auto, nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, png, tiff, or several: a,b.",
+            help="auto, nifti, seg-nrrd, dicom-seg, dicom-labelmap, dicom-sr, dicom-sc, png, tiff, or several: a,b.",
         ),
     ] = "auto",
     roi: Annotated[list[str] | None, typer.Option(help="A box x,y,z,dx,dy,dz in mm (RAS); may be repeated.")] = None,

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medseg.cli import doubts as d
+
 if TYPE_CHECKING:
+    from medseg.domain.doubts import Doubts
     from medseg.domain.labels import LabelMap
     from medseg.domain.volume import Volume
 
@@ -23,14 +26,26 @@ def view(
     ] = None,
     export: Annotated[Path | None, typer.Option(help="Write one HTML file with everything inside instead.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    series: d.SeriesOption = None,
+    regrid: d.RegridOption = False,
+    nan: d.NanOption = None,
+    affine: d.AffineOption = None,
+    assume: d.AssumeOption = None,
+    assume_hu: d.AssumeHuOption = False,
+    volume: d.VolumeOption = None,
+    force: d.ForceOption = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the exported file if it exists.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only, and the address.")] = False,
 ) -> None:
-    """Show an image with its mask, label names, colours and volumes; nothing leaves this machine."""
+    """Show an image with its mask, label names, colours and volumes; nothing leaves this machine.
+
+    An image that was segmented with options that answer a doubt (--series, --nan, ...) is shown with the same ones.
+    """
     from medseg.domain.errors import OutputError
     from medseg.io.files import require_writable, write_text
 
+    doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
     if export is not None:
         if export.exists() and not overwrite:
             raise OutputError(f"{export}: exists already; give --overwrite or another name")
@@ -40,8 +55,8 @@ def view(
     from medseg.inference.measure import measure
     from medseg.reports.viewer import Scene, exported_page, policy, served_files
 
-    volume, label_map = _read(mask, image or find_image(mask))
-    scene = Scene(mask_case(mask), volume, label_map, measure(label_map, volume))
+    shown, label_map = _read(mask, image or find_image(mask), doubts)
+    scene = Scene(mask_case(mask), shown, label_map, measure(label_map, shown))
     if export is not None:
         write_text(export, exported_page(scene))
         if not quiet:
@@ -91,7 +106,7 @@ def find_image(mask: Path) -> Path:
     raise UsageError(f"{mask}: which image does it belong to? Give --image, or run segment with --statistics")
 
 
-def _read(mask: Path, image: Path) -> tuple[Volume, LabelMap]:
+def _read(mask: Path, image: Path, doubts: Doubts) -> tuple[Volume, LabelMap]:
     """The image, and the mask turned onto its voxels."""
     from dataclasses import replace
 
@@ -99,10 +114,10 @@ def _read(mask: Path, image: Path) -> tuple[Volume, LabelMap]:
     from medseg.io.images import read_image
     from medseg.io.masks import read_label_map, turned_to
 
-    volume = read_image(image)
+    volume = read_image(image, doubts)
     if volume.series is not None:
         return volume, read_label_map(mask, volume.geometry)
-    label_map = read_label_map(mask)
+    label_map = read_label_map(mask, doubts=doubts)
     if volume.geometry.spatial_dims == 2 and label_map.geometry.shape_ijk == volume.geometry.shape_ijk:
         return volume, replace(label_map, geometry=volume.geometry)  # a picture's mask tells no size of pixels
     try:

@@ -40,6 +40,8 @@ def write_masks(plan: Plan, volume: Volume, label_map: LabelMap, algorithm: Algo
                 label_map, volume.series, path, algorithm, "BINARY" if form == "dicom-seg" else "LABELMAP"
             )
             segmentation = written if segmentation is None or form == "dicom-seg" else segmentation
+        elif form == "dicom-sc":
+            _write_capture(volume, label_map, path, algorithm)
         elif form == "dicom-sr":
             continue  # refers to the segmentation, so it comes last
         else:
@@ -72,6 +74,14 @@ def _write_file(form: str, label_map: LabelMap, path: Path, volume: Volume | Non
         from medseg.io.picture import write_picture_mask
 
         write_picture_mask(label_map, path)
+
+
+def _write_capture(volume: Volume, label_map: LabelMap, path: Path, algorithm: Algorithm) -> None:
+    from medseg.io.dicom_sc import write_dicom_sc
+    from medseg.reports.capture import capture
+
+    assert volume.series is not None  # as `require_kind` saw to
+    write_dicom_sc(capture(volume, label_map), label_map, volume.series, path, algorithm)
 
 
 def _write_split(label_map: LabelMap, plan: Plan, volume: Volume) -> None:

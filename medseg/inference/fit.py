@@ -11,6 +11,8 @@ from medseg.domain.errors import GridError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.io.memory import require_memory
+from medseg.networks.head import blended_width
+from medseg.windows import stream_bytes
 
 # Where a bundle declares nothing: from the finest micro-CT of an organ to beyond the thickest slice.
 _ANY_SPACING = SpacingRange(0.01, 20.0)
@@ -19,6 +21,7 @@ _ROUNDING = 1.001  # of sizes in float32 headers
 # Bytes for a voxel, measured as the growth of the process: of the image on its own grid without resampling; of the
 # image and of the network's grid with it.
 _ALONE, _SOURCE, _GRID = 30, 20, 50
+_LABELS = 4  # of the labels while they are made
 
 
 def require_spacing(volume: Volume, bundle: Bundle, name: str) -> None:
@@ -62,12 +65,19 @@ def require_enough_memory(volume: Volume, bundle: Bundle, name: str) -> None:
 def need_bytes(volume: Volume, bundle: Bundle) -> int:
     """About what segmenting takes beside the image as read and the network; within a third of what was measured."""
     source, classes = prod(volume.geometry.shape_ijk), bundle.network.out_channels
+    channels, shape = bundle.preprocess.channels, grid_shape(volume.geometry, bundle)
+    if bundle.labels.kind == "instances":  # the logits of the whole image are kept
+        return source * (12 * channels + 8 * classes)
+    # slice by slice the image is walked in two axes; which of them does not matter here
+    walked = sorted(shape)[-bundle.network.spatial_dims :]
+    streamed = stream_bytes(walked, bundle.window, classes, blended_width(bundle.network), channels)
     if bundle.preprocess.spacing_mm is None:
-        return source * (12 * bundle.preprocess.channels + 8 * classes)
-    grid = prod(grid_shape(volume.geometry, bundle))
+        return source * 12 * channels + streamed
+    grid = prod(shape)
     if _is_sheared(volume.geometry):  # the logits of the whole image are kept
         return source * _SOURCE + grid * (_GRID + 4 * classes)
-    return source * _ALONE if grid == source else source * _SOURCE + grid * _GRID
+    before = source * _ALONE if grid == source else source * _SOURCE + grid * _GRID
+    return max(before, source * _LABELS + grid * 4 * channels + streamed)
 
 
 def grid_shape(geometry: Geometry, bundle: Bundle) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ from medseg.domain.errors import UsageError
 from medseg.domain.volume import Volume
 from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.networks.ensemble import Ensemble
-from medseg.windows import Network
+from medseg.networks.head import blended_width, split_head
+from medseg.windows import Head, Network
 
 if TYPE_CHECKING:
     from medseg.inference.foreign import ForeignModel
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 class Model:
     """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32.
 
+    body:     the network up to its features, and `head` what makes logits of them, where windows are better blended as
+              features; else both None.
     template: the localiser's.
     voters:   further answers to compare with: shallower heads, members of an ensemble, or mirror images.
     settings: what was asked for beside the bundle's own values; stands in the report.
@@ -39,6 +42,8 @@ class Model:
     exact: Network
     device: torch.device
     precision: Precision
+    body: Network | None = None
+    head: Head | None = None
     template: Volume | None = None
     voters: tuple[Network, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -78,8 +83,21 @@ def load_model(
     voters = _voters(network, bundle, device, precision, depth) if wishes.quality else ()
     if wishes.tta:
         wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
+    body, head = _parts(network, bundle, device, precision, depth)
+    if wishes.tta and body is not None:  # a head that looks at each voxel alone may wait for the mean
+        body = mirrored(body, bundle.flip_axes)
     settings = {name: value for name, value in vars(wishes).items() if value}
-    return Model(bundle, wanted, exact, device, precision, load_template(stored), voters, settings)
+    return Model(bundle, wanted, exact, device, precision, body, head, load_template(stored), voters, settings)
+
+
+def _parts(
+    network: nn.Module, bundle: Bundle, device: torch.device, precision: Precision, depth: int | None
+) -> tuple[Network | None, Head | None]:
+    """The body in the wanted precision, the head in fp32; both None where logits are blended."""
+    split = split_head(network, depth) if blended_width(bundle.network) else None
+    if split is None:
+        return None, None
+    return eager(split.body, device, precision), split.head.to(device).eval()
 
 
 def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int:

@@ -193,12 +193,13 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
     count = window_count(shape, bundle.window)
     grid = Geometry(shape, image.affine_ras)
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
-    tensor = image.values.to(model.device)
+    tensor = image.values
     try:
-        slabs = finite(stream(model.network, tensor, bundle.window, on_window))
+        network = model.network if model.body is None else model.body
+        slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
         return part.kept(_decide(slabs, grid, source, bundle)), count, ""
     except NotFinite:
-        slabs = finite(stream(model.exact, tensor, bundle.window))
+        slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
         try:
             labels = _decide(slabs, grid, source, bundle)
         except NotFinite:
@@ -210,7 +211,9 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
 
 def _agreement(part: Part, labels: NDArray[Any], model: Model) -> float:
     """How well the voters' masks agree with this one and with each other."""
-    others = [_segment_part(part, replace(model, network=voter), None)[0] for voter in model.voters]
+    others = [
+        _segment_part(part, replace(model, network=voter, body=None, head=None), None)[0] for voter in model.voters
+    ]
     if model.bundle.labels.kind == "instances":
         return agreement([(answer > 0).astype(np.uint8) for answer in (labels, *others)], (1,))
     return agreement([labels, *others], model.bundle.labels.values)

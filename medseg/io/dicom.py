@@ -15,10 +15,11 @@ from medseg.domain.errors import SeriesError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.series import Series
 from medseg.domain.volume import Volume
-from medseg.io.dicom_checks import check_image, check_no_localizer, check_together
+from medseg.io.dicom_checks import check_image, check_no_localizer, check_projection, check_together
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_pick import pick
 from medseg.io.dicom_pixels import read_stored
+from medseg.io.dicom_projection import UNSIZED, is_single_projection, picture_grid
 from medseg.io.dicom_scan import Scan, scan
 from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import Grid, find_grid, in_order, repeated
@@ -49,6 +50,7 @@ def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str 
 def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS) -> Volume:
     """A stack as a volume on the grid of its slices; on an even grid where `doubts.regrid` and they are uneven.
 
+    A single projection image becomes a picture, (1, columns, rows).
     Voxels are (1, columns, rows, slices): slices in rising position along the normal, the cross product of the two
     in-plane axes; int16 or float32, see `dicom_values`. InstanceNumber plays no part. The affine is sheared where the
     gantry was tilted. `Volume.series` has the sources in their own order, also where
@@ -57,6 +59,8 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
     `dicom_checks`, `dicom_stack`, `dicom_pixels` and `dicom_values`.
     """
     name = _name(found, stack)
+    if is_single_projection(stack.headers):
+        return _read_projection(name, stack.headers[0], found.keeps, case, doubts)
     check_stack(stack, doubts)
     headers = in_order(stack.headers)
     _require_memory(name, headers)
@@ -80,6 +84,17 @@ def check_stack(stack: Stack, doubts: Doubts) -> None:
     for header in stack.headers:
         check_image(header, doubts)
     check_together(stack.headers)
+
+
+def _read_projection(name: str, header: Header, keeps: object, case: str, doubts: Doubts) -> Volume:
+    check_no_localizer([header])
+    check_projection(header, doubts)
+    _require_memory(name, [header])
+    values = scale(name, header.modality, [header], read_stored([header]))
+    notes = (*_notes([header], doubts), *values.notes, UNSIZED)
+    modality = doubts.modality or header.modality
+    series = _series([header], keeps)
+    return Volume(values.voxels[None, :, :, 0], picture_grid(header), case, modality, series=series, notes=notes)
 
 
 def _name(found: Scan, stack: Stack) -> str:

@@ -10,8 +10,8 @@ from pydicom.uid import UID
 from medseg.domain.doubts import Doubts
 from medseg.domain.errors import GridError, InputError, SeriesError, ValueRangeError
 from medseg.io.dicom_header import Header
+from medseg.io.dicom_projection import is_projection
 
-_PROJECTIONS = ("CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA")
 _MEASURED = ("CT", "MR", "PT")  # whose values mean something, shown bright or dark
 _LEAST_MM, _MOST_MM = 1e-4, 1e3
 _ROUNDING = 1e-3  # of direction cosines; four decimals are common
@@ -35,6 +35,16 @@ def check_image(header: Header, doubts: Doubts) -> None:
     """
     _check_kind(header)
     _check_place(header)
+    _check_scale(header, doubts)
+    _check_pixels(header)
+
+
+def check_projection(header: Header, doubts: Doubts) -> None:
+    """One image that is no slice: as `check_image`, but for its place, which it does not have.
+
+    Raises: as `check_image`.
+    """
+    _check_kind(header)
     _check_scale(header, doubts)
     _check_pixels(header)
 
@@ -88,10 +98,10 @@ def _check_kind(header: Header) -> None:
 
 def _check_place(header: Header) -> None:
     name = header.name
-    if header.position_mm is None and header.modality in _PROJECTIONS:
+    if is_projection(header):
         raise InputError(
-            f"{name}: is a projection ({header.modality}) without a position in the patient, not a slice of a volume; "
-            "export it as PNG for a 2-D model"
+            f"{name}: is a projection ({header.modality}) without a position in the patient, one of several images "
+            "that are no slices of a volume; give one of them alone, or as PNG for a 2-D model"
         )
     for keyword, count, value in (
         ("ImagePositionPatient", 3, header.position_mm),

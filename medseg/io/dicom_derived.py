@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom import Sequence as Items
 
 from medseg import __version__
 from medseg.domain.algorithm import Algorithm
@@ -36,7 +37,8 @@ _IN_PLANE_MM = 0.1
 def source_headers(series: Series) -> list[Dataset]:
     """The headers of the series' files without their pixels, in order, with empty elements where type 2 ones lack.
 
-    Values that are none (a sex of "unknown", a date of words) become empty, in these copies only.
+    Values that are none (a sex of "unknown", a date of words) become empty, and a file of many frames is left with
+    those of the series in its order, in these copies only.
     Raises: InputError if a file changed or went away since the series was read.
     """
     headers = []
@@ -45,6 +47,8 @@ def source_headers(series: Series) -> list[Dataset]:
             with quiet_pydicom():
                 header = dcmread(path, stop_before_pixels=True, force=True)
                 _complete(header, series)
+                if series.frames:
+                    _keep_frames(header, series.frames)
         except Exception as error:  # whatever a file cut off since makes a parser raise
             reason = getattr(error, "strerror", None) or type(error).__name__
             what = f"file {number} of {len(series.paths)} of the series"  # names inside it may be a patient's
@@ -66,6 +70,22 @@ def _complete(header: Dataset, series: Series) -> None:
         header.PatientSex = ""
     if not header.get("FrameOfReferenceUID"):
         header.FrameOfReferenceUID = derived_uid(series.uid, "frame of reference")
+
+
+def _keep_frames(header: Dataset, frames: Sequence[int]) -> None:
+    """The groups of these frames (numbers from 1), as if there were no others; what all share is said once.
+
+    highdicom looks for direction and pixel size among what is shared, and takes no two frames at one place, as other
+    times and echoes have them.
+    """
+    groups = header.PerFrameFunctionalGroupsSequence
+    header.PerFrameFunctionalGroupsSequence = Items([groups[n - 1] for n in frames])
+    header.NumberOfFrames = len(frames)
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        if not shared.get(name):
+            setattr(shared, name, Items([_group(groups[frames[0] - 1], shared, name, header)]))
+    header.SharedFunctionalGroupsSequence = Items([shared])
 
 
 def planes_of_frames(geometry: Geometry, headers: Sequence[Dataset]) -> list[int | None]:

@@ -13,9 +13,10 @@ from pydicom import dcmread
 from medseg.domain.doubts import NO_DOUBTS
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
-from medseg.io.dicom_checks import check_image, check_no_localizer, check_together
+from medseg.io.dicom_checks import check_image, check_no_localizer, check_projection, check_together
 from medseg.io.dicom_elements import text
 from medseg.io.dicom_header import Header
+from medseg.io.dicom_projection import is_single_projection, picture_grid
 from medseg.io.dicom_scan import Scan
 from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import find_grid, in_order, repeated
@@ -33,7 +34,7 @@ class Entry:
     """One candidate volume.
 
     geometry:  None where the places of its slices are in doubt.
-    direction: "axial", "coronal", "sagittal", or "oblique" with the nearest of them.
+    direction: "axial", "coronal", "sagittal", or "oblique" with the nearest of them; of a projection "unknown".
     faults:    why it would be refused, as `medseg segment` says it; empty where only its pixels are unread.
     """
 
@@ -60,6 +61,8 @@ def names_of(stack: Stack) -> dict[str, str]:
 def _entry(number: int, stack: Stack) -> Entry:
     geometry, faults = None, list(_faults(stack))
     headers = in_order(stack.headers)
+    if is_single_projection(headers):
+        return Entry(number, stack, None if faults else picture_grid(headers[0]), "unknown", tuple(faults))
     if not faults:
         copies = set(repeated(headers))
         if copies:
@@ -83,13 +86,16 @@ def _faults(stack: Stack) -> Iterator[str]:
         yield _reason(error, stack.headers[0])
         return
     refused = []
+    single = is_single_projection(stack.headers)
     for header in stack.headers:
         try:
-            check_image(header, NO_DOUBTS)
+            (check_projection if single else check_image)(header, NO_DOUBTS)
         except InputError as error:
             refused.append(f"{header.name.split(': ')[-1]}: {_reason(error, header)}")
     if refused:
         yield refused[0] + (f" ({len(refused)} of {len(stack.headers)} images)" if len(refused) > 1 else "")
+    if single:
+        return
     try:
         check_together(stack.headers)
     except InputError as error:

@@ -47,7 +47,10 @@ def listing(stacks: Sequence[Stack], some: Sequence[Stack]) -> str:
 
 def _likely(stacks: Sequence[Stack], modality: str | None) -> list[Stack]:
     """The candidates of the first rank that has some: whole scans, any volumes, anything at all."""
-    wanted = [s for s in stacks if s.headers[0].modality == modality and s.kind == "volume"] if modality else []
+    kinds = ("volume", "projection")
+    wanted = [s for s in stacks if s.headers[0].modality == modality and s.kind in kinds] if modality else []
+    if wanted and all(stack.kind == "projection" for stack in wanted):
+        return wanted
     volumes = [stack for stack in wanted or stacks if stack.kind == "volume"]
     scans = [stack for stack in volumes if len(stack.headers) >= _FEW and not _is_secondary(stack)]
     return scans or volumes or list(stacks)

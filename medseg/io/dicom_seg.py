@@ -47,6 +47,8 @@ def write_dicom_seg(
     seed = seed_of(label_map, headers, algorithm, kind)
     with quiet_pydicom():
         segmentation = _segmentation(label_map, headers, algorithm, kind, seed)
+        if series.frames:
+            _refer_to_frames(segmentation, series.frames)
         for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
             item.DimensionOrganizationUID = derived_uid(seed, "dimensions")  # highdicom's is new each time
         for segment in segmentation.SegmentSequence:
@@ -90,6 +92,20 @@ def _segmentation(
         omit_empty_frames=bool(frames.any()),
         **equipment(algorithm),
     )
+
+
+def _refer_to_frames(segmentation: Any, numbers: Sequence[int]) -> None:
+    """The frames of the source by their numbers in its file; highdicom counted those of the series, see
+    `source_headers`.
+    """
+    sources = {
+        id(source): source  # segments of one slice share the item
+        for group in segmentation.PerFrameFunctionalGroupsSequence
+        for derivation in group.get("DerivationImageSequence") or ()
+        for source in derivation.SourceImageSequence
+    }
+    for source in sources.values():
+        source.ReferencedFrameNumber = numbers[int(source.ReferencedFrameNumber) - 1]
 
 
 def _pixels(label_map: LabelMap, headers: Sequence[Dataset], kind: SegKind) -> NDArray[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from medseg.io.dicom_frames import FRAME_PHASE_KEYWORDS
 from medseg.io.dicom_header import PHASE_KEYWORDS, Header
+from medseg.io.dicom_projection import is_single_projection
 from medseg.io.dicom_stack import SAME_MM, in_order
 
 _TIMES = ("AcquisitionTime",)  # no time of a patient's examination in a message
@@ -34,12 +35,14 @@ class Stack:
 
     @property
     def kind(self) -> str:
-        """Volume, localizer, colour image, image without position, or single slice."""
+        """Volume, localizer, colour image, projection, image without position, or single slice."""
         first = self.headers[0]
         if is_localizer(first):
             return "localizer"
         if is_colour(first):
             return "colour image"
+        if is_single_projection(self.headers):
+            return "projection"
         if all(header.position_mm is None for header in self.headers):
             return "image without position"
         return "volume" if len(self.headers) > 1 else "single slice"
@@ -50,9 +53,10 @@ class Stack:
         MR, 5 slices of 256 x 256 pixels, EchoTime 80
         """
         first = self.headers[0]
+        what = "image" if self.kind == "projection" else "slice"
         parts = [
             first.modality or "no modality",
-            f"{len(self.headers)} slice{'s' * (len(self.headers) > 1)} of {first.columns} x {first.rows} pixels",
+            f"{len(self.headers)} {what}{'s' * (len(self.headers) > 1)} of {first.columns} x {first.rows} pixels",
         ]
         if self.kind != "volume":
             parts.append(self.kind)

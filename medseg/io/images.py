@@ -22,7 +22,9 @@ NRRD_ENDINGS = (".nrrd", ".nhdr")
 
 
 def case_name(path: Path) -> str:
-    """The file's or folder's name without its known endings.
+    """The file's or folder's name without its known endings; "scan" for a folder that the path does not name.
+
+    "." and ".." may be a folder called after a patient, whose name nobody typed and nobody looks for in an output's.
 
     >>> case_name(Path("scans/knee 3.nii.gz"))
     'knee 3'
@@ -31,7 +33,7 @@ def case_name(path: Path) -> str:
     for ending in (*_DOUBLE_ENDINGS, ".nii", ".zip", ".dcm", *NRRD_ENDINGS, *PICTURE_ENDINGS):
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
-    return name or path.resolve().name
+    return "scan" if name in ("", "..") else name
 
 
 def may_be_series(path: Path) -> bool:

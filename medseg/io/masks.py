@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import GridError, InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import COLOURS, Label, LabelMap, LabelTable
@@ -19,17 +20,18 @@ from medseg.io.nifti_labels import read_label_table
 _ALIGNED_MM = 0.05  # what the float32 affines of NIfTI files and decimal strings of DICOM leave
 
 
-def read_label_map(path: Path, series_geometry: Geometry | None = None) -> LabelMap:
+def read_label_map(path: Path, series_geometry: Geometry | None = None, doubts: Doubts = NO_DOUBTS) -> LabelMap:
     """A mask from NIfTI, .seg.nrrd, a DICOM segmentation, PNG or TIFF.
 
     series_geometry: the grid of the series that a DICOM segmentation was made from; other masks are turned onto it
     where they lie on the same voxels in another order.
+    doubts: of a NIfTI, which affine counts.
     Values without a name are called "label N". Raises: InputError and its kinds; UsageError for a DICOM segmentation
     without its series.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; give a mask")
-    label_map = _read(path, series_geometry)
+    label_map = _read(path, series_geometry, doubts)
     if series_geometry is None:
         return label_map
     try:
@@ -38,10 +40,10 @@ def read_label_map(path: Path, series_geometry: Geometry | None = None) -> Label
         raise GridError(f"{path}: {error}") from error
 
 
-def _read(path: Path, series_geometry: Geometry | None) -> LabelMap:
+def _read(path: Path, series_geometry: Geometry | None, doubts: Doubts) -> LabelMap:
     name = path.name.lower()
     if is_nifti(path):
-        voxels, geometry = read_nifti_mask(path)
+        voxels, geometry = read_nifti_mask(path, doubts)
         return LabelMap(voxels, geometry, _completed(read_label_table(path), voxels))
     with path.open("rb") as file:
         start = file.read(132)

@@ -52,12 +52,13 @@ def read_nifti(path: Path, case: str, doubts: Doubts = NO_DOUBTS) -> Volume:
     return Volume(voxels[None], geometry, case, nifti_header=bytes(header.binaryblock), notes=(*notes, *filled))
 
 
-def read_nifti_mask(path: Path) -> tuple[NDArray[Any], Geometry]:
+def read_nifti_mask(path: Path, doubts: Doubts = NO_DOUBTS) -> tuple[NDArray[Any], Geometry]:
     """The integers (*S) of a mask file and their grid.
 
+    doubts: where the grid lies, which a mask leaves as open as its image did; other answers are not taken.
     Raises: InputError as for images; ValueRangeError if a value is no whole number of 0..65535.
     """
-    volume = read_nifti(path, case="mask")
+    volume = read_nifti(path, "mask", Doubts(affine=doubts.affine, assume_ras=doubts.assume_ras))
     values = volume.voxels[0]
     if values.size and (values.min() < 0 or values.max() > 65535 or (values != np.round(values)).any()):
         raise ValueRangeError(f"{path}: a mask holds whole numbers of 0 to 65535, this file others; export it again")

@@ -72,12 +72,16 @@ class UNet(nn.Module):
         self.merges = nn.ModuleList(merge(spatial_dims, deep, skip, skip, block) for skip, deep in pairs)
         self.head = CONV[spatial_dims](widths[0], out_channels, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, *S) -> (B, out, *S)."""
+    def features(self, x: Tensor) -> Tensor:
+        """(B, in, *S) -> what the head reads (B, widths[0], *S)."""
         *skips, deep = self.encoder(x)
         for merge, skip in zip(self.merges, reversed(skips), strict=True):
             deep = merge(deep, [skip])
-        return self.head(deep)
+        return deep
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, *S) -> (B, out, *S)."""
+        return self.head(self.features(x))
 
 
 def unet(

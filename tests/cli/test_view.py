@@ -6,6 +6,7 @@ import re
 import threading
 from urllib.parse import urlsplit
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,9 +16,10 @@ from medseg.cli.view import find_image, find_mask
 from medseg.domain.errors import InputError, UsageError
 from medseg.io.nifti import write_nifti, write_nifti_image
 from tests.bundles import blob_volume
+from tests.cli.conftest import AFFINE_RAS
 from tests.commands import medseg
 from tests.masks import ORGANS, mask_on
-from tests.phantoms import orientations
+from tests.phantoms import dicom_folder, edit_all, orientations
 
 
 @pytest.fixture
@@ -79,6 +81,89 @@ def test_the_mask_and_the_image_are_found_or_asked_for(case):
         find_mask(case / "out")
     with pytest.raises(InputError, match="holds no mask"):
         find_mask(case)
+
+
+def nan_in_a_voxel(place):
+    volume = blob_volume(AFFINE_RAS)
+    voxels = volume.voxels[0].astype(np.float32)
+    voxels[3, 4, 5] = np.nan
+    nib.save(nib.Nifti1Image(voxels, volume.geometry.affine_ras), place / "scan.nii")
+    return place / "scan.nii"
+
+
+def no_affine(place):
+    image = nib.Nifti1Image(blob_volume(AFFINE_RAS).voxels[0], np.eye(4))
+    image.set_sform(None, 0)
+    image.set_qform(None, 0)
+    nib.save(image, place / "scan.nii")
+    return place / "scan.nii"
+
+
+def two_affines(place):
+    image = nib.Nifti1Image(blob_volume(AFFINE_RAS).voxels[0], AFFINE_RAS)
+    moved = AFFINE_RAS.copy()
+    moved[0, 3] += 30
+    image.set_qform(moved, 1)
+    nib.save(image, place / "scan.nii")
+    return place / "scan.nii"
+
+
+def two_volumes(place):
+    volume = blob_volume(AFFINE_RAS)
+    nib.save(nib.Nifti1Image(np.stack([volume.voxels[0]] * 2, -1), AFFINE_RAS), place / "scan.nii")
+    return place / "scan.nii"
+
+
+def two_series(place):
+    for seed in "ab":
+        dicom_folder(place / "scan" / seed, blob_volume(AFFINE_RAS), seed=seed)
+    return place / "scan"
+
+
+def a_slice_missing(place):
+    dicom_folder(place / "scan", blob_volume(AFFINE_RAS)).paths[5].unlink()
+    return place / "scan"
+
+
+def a_bare_ct(place):
+    edit_all(dicom_folder(place / "scan", blob_volume(AFFINE_RAS), modality="CT").paths, "RescaleSlope")
+    return place / "scan"
+
+
+DOUBTS = {
+    nan_in_a_voxel: ("--nan", "fill=0"),
+    no_affine: ("--assume", "RAS"),
+    two_affines: ("--affine", "qform"),
+    two_volumes: ("--volume", "1"),
+    two_series: ("--series", "2"),
+    a_slice_missing: ("--regrid",),
+    a_bare_ct: ("--assume-hu", "--force", "MR"),
+}
+
+
+@pytest.mark.parametrize("make", DOUBTS, ids=lambda make: make.__name__)
+def test_what_was_segmented_on_the_users_word_is_viewed_on_it(home, tmp_path, make):
+    """Without the answer the page is refused as the segmentation was, with it the mask lies on the image."""
+    image, answer = make(tmp_path), DOUBTS[make]
+    done = medseg("segment", image, "-b", "organs", "-o", tmp_path / "out", "--statistics", *answer)
+    assert done.code == 0, done.err
+    view = ("view", tmp_path / "out", "--export", tmp_path / "page.html")
+    refused = medseg(*view)
+    assert (refused.code, len(refused.lines), (tmp_path / "page.html").exists()) == (3, 1, False), refused.err
+    done = medseg(*view, *answer)
+    assert done.code == 0, done.err
+    scene = json.loads(re.search(r'id="scene">(.*?)</script>', (tmp_path / "page.html").read_text())[1])
+    assert all(row["amount"].endswith(" ml") for row in scene["labels"])
+
+
+@pytest.mark.parametrize("make", [no_affine, two_affines], ids=lambda make: make.__name__)
+def test_the_mask_of_a_doubtful_affine_is_converted_on_the_users_word(home, tmp_path, make):
+    image, answer = make(tmp_path), DOUBTS[make]
+    assert medseg("segment", image, "-b", "organs", "-o", tmp_path / "out", *answer).code == 0
+    convert = ("convert", tmp_path / "out" / "scan_seg.nii.gz", "-t", "seg-nrrd", "-o", tmp_path / "nrrd")
+    assert medseg(*convert).code == 3
+    done = medseg(*convert, *answer)
+    assert done.code == 0, done.err
 
 
 # The server

@@ -16,8 +16,12 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.io.dicom_write import write_series
+from tests.enhanced import enhanced_file
 from tests.fuzz.harness import Gate
 from tests.fuzz.mutate import GENERIC, number_of
+from tests.inputs.dicom_made import PET, drug
+from tests.phantoms import edit_dicom
+from tests.projections import radiograph
 
 _LONG = {b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV"}
 _TEXTS = (
@@ -112,8 +116,9 @@ def add_nested_sequences(rng: random.Random, elements: list[Element]) -> None:
 
 
 def set_words(rng: random.Random, elements: list[Element]) -> None:
-    """Of names and descriptions."""
-    places = [n for n, (_, vr, _) in enumerate(elements) if vr in (b"PN", b"LO", b"SH")]
+    """Of names and descriptions; of what is one of these, the unit of the values alone is none (RescaleType)."""
+    words = (b"PN", b"LO", b"SH")
+    places = [n for n, (tag, vr, _) in enumerate(elements) if vr in words and tag != b"\x28\x00\x54\x10"]
     if places:
         place = rng.choice(places)
         elements[place] = (*elements[place][:2], bytes(rng.choices(range(65, 91), k=rng.randrange(0, 40))))
@@ -139,11 +144,15 @@ def set_the_preamble(rng: random.Random, data: bytes) -> bytes:
     return rng.randbytes(128) + data[128:] if data[128:132] == b"DICM" else data
 
 
-def _series(change: Callable[[Path], None] = lambda path: None) -> dict[str, bytes]:
+def _volume() -> Volume:
     i, j, k = np.indices((4, 5, 3))
-    volume = Volume((i + 10 * j + 100 * k).astype(np.int16)[None], Geometry((4, 5, 3), np.diag([0.5, 0.75, 2, 1])), "s")
+    voxels = (i + 10 * j + 100 * k - 50).astype(np.int16)[None]
+    return Volume(voxels, Geometry((4, 5, 3), np.diag([0.5, 0.75, 2, 1])), "s")
+
+
+def _series(change: Callable[[Path], None] = lambda path: None, modality: str = "MR") -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_series(volume, Path(folder) / "s", modality="MR", seed="fuzz").paths
+        paths = write_series(_volume(), Path(folder) / "s", modality=modality, seed="fuzz").paths
         for path in paths:
             change(path)
         return {path.name: path.read_bytes() for path in paths}
@@ -169,11 +178,39 @@ def _as(syntax: str) -> Callable[[Path], None]:
     return change
 
 
+def _radiograph() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "radiograph.dcm"
+        radiograph(path, np.arange(20).reshape(4, 5) * 200)
+        return {path.name: path.read_bytes()}
+
+
+def _enhanced() -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = enhanced_file(Path(folder), [_volume()], slopes=(1, 2, 3))
+        return {path.name: path.read_bytes()}
+
+
+def _pet(path: Path) -> None:
+    edit_dicom(path, **PET)
+    drug()([path])
+
+
+def _padded(path: Path) -> None:
+    edit_dicom(path, change=lambda dataset: dataset.add_new("PixelPaddingValue", "SS", 100), RescaleIntercept="-1900")
+
+
 def gate() -> Gate:
-    """Explicit (twice, because its elements are known), implicit, big-endian, run-length encoded."""
+    """Explicit (twice, because its elements are known), implicit, big-endian, run-length encoded; PET, CT with padding,
+    many frames in one file, a projection.
+    """
     seeds = (
         _series(),
         _series(),
+        _radiograph(),
+        _enhanced(),
+        _series(_pet),
+        _series(_padded, "CT"),
         *(_series(_as(s)) for s in (ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless)),
     )
     edits = (delete_an_element, double_an_element, swap_elements, set_a_value, set_a_value, set_a_vr)

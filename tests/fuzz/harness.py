@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import resource
-import shutil
 import signal
 import time
 import warnings
@@ -66,7 +65,7 @@ class TooSlow(BaseException):
 def fuzz(gate: Gate, count: int, folder: Path, seed: int = 0, first: int = 0) -> Tally:
     """`count` cases from the number `first` on; case n is the same in every run with that seed."""
     tally = Tally()
-    wanted = [read_image(_write(folder / "seed", files)) for files in gate.seeds]
+    wanted = [read_image(_write(folder / f"seed{n}", files)) for n, files in enumerate(gate.seeds)]
     with _less_memory(), _alarm(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for number in range(first, first + count):
@@ -95,7 +94,7 @@ def case_of(gate: Gate, number: int, seed: int = 0) -> tuple[int, dict[str, byte
 def _case(gate: Gate, number: int, seed: int, folder: Path, wanted: list[Volume], tally: Tally) -> None:
     which, files, names, harmless = case_of(gate, number, seed)
     where = f"{gate.name} case {number} ({', '.join(names)})"
-    path = _write(folder, files)
+    path = _write(folder.with_name(f"{folder.name}{which}"), files)
     tally.cases += 1
     tally.harmless += harmless
     started = time.perf_counter()
@@ -142,17 +141,16 @@ def _fault(volume: Volume, wanted: Volume | None) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> Path:
-    if len(files) == 1:
-        ((name, content),) = files.items()
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-        return folder / name
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
+    """The files and no others in the folder, and the path of what they are; what is there already is left."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.name not in files:
+            path.unlink()
     for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
+        path = folder / name
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+    return folder / next(iter(files)) if len(files) == 1 else folder
 
 
 @contextmanager

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from medseg.domain.doubts import Doubts
+from medseg.inference.segment import segment
+from medseg.io.images import read_image
+from tests.bundles import grey_bundle, random_model
 from tests.damage import (
     SAGITTAL,
     SCOUT,
@@ -38,7 +45,25 @@ from tests.inputs.dicom_made import (
     series,
     together,
 )
-from tests.inputs.row import Row
+from tests.inputs.row import Accepted, Row
+from tests.projections import radiograph
+
+
+def one_radiograph(folder: Path) -> Path:
+    radiograph(folder / "scan" / "chest.dcm")
+    return folder / "scan"
+
+
+def as_its_picture(accepted: Accepted) -> None:
+    """The mask is that of the same pixels as a picture."""
+    volume = replace(read_image(accepted.source, Doubts(modality="microscopy")), series=None)
+    assert volume.geometry.shape_ijk == (35, 26)
+    with tempfile.TemporaryDirectory() as folder:
+        model = random_model(grey_bundle(), Path(folder) / "grey", seed=2)
+    expected = segment(volume, model).label_map.voxels
+    assert (accepted.mask.reshape(expected.shape) == expected).all()
+    assert len(np.unique(accepted.mask)) == 3
+
 
 PLACE_ROWS = [
     Row(
@@ -140,6 +165,26 @@ PLACE_ROWS = [
         r"projection \(DX\).*PNG for a 2-D model",
         GOOD,
         check=AS_IT_IS,
+    ),
+    Row(
+        12,
+        "a single projection (DX) for a 3-D model",
+        one_radiograph,
+        3,
+        r"is a picture of \(35, 26\) voxels",
+        GOOD,
+        options=("--force", "MR"),
+        check=AS_IT_IS,
+    ),
+    Row(
+        12,
+        "a single projection (DX) for a 2-D model",
+        one_radiograph,
+        0,
+        "a projection",
+        options=("--force", "microscopy"),
+        check=as_its_picture,
+        bundle="grey",
     ),
     Row(
         13,

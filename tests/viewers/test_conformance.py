@@ -9,13 +9,17 @@ import pytest
 from medseg.domain.labels import LabelMap
 from medseg.inference.measure import measure
 from medseg.io.dicom import read_dicom
+from medseg.io.dicom_sc import write_dicom_sc
 from medseg.io.dicom_seg import write_dicom_seg
 from medseg.io.dicom_sr import write_dicom_sr
 from medseg.io.nifti import write_nifti
 from medseg.io.seg_nrrd import write_seg_nrrd
+from medseg.reports.capture import capture
 from tests.commands import medseg
 from tests.masks import ALGORITHM, ORGANS, mask_on, series_volume
 from tests.phantoms import counted_volume, dicom_folder, edit_all, oblique, orientations
+from tests.projections import radiograph
+from tests.series_kinds import KINDS, read_kind
 from tests.viewers.conftest import require
 
 pytestmark = pytest.mark.viewers
@@ -26,7 +30,9 @@ def complaints(path):
     require("dciodvfy")
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
     lines = (done.stdout + done.stderr).splitlines()
-    assert any(name in lines for name in ("Segmentation", "Comprehensive3DSR")), lines  # recognised as what it is
+    assert any(name in lines for name in ("Segmentation", "Comprehensive3DSR", "SCImage")), (
+        lines
+    )  # recognised as what it is
     harmless = ("needed to build DICOMDIR", "Specific Character Set")
     return [line for line in lines if line.startswith(("Error", "Warning")) and not any(h in line for h in harmless)]
 
@@ -39,6 +45,9 @@ def volumes(folder):
     gone = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"]
     edit_all(sorted((folder / "anonymous").iterdir()), *gone, "AccessionNumber", "ReferringPhysicianName")
     yield "anonymous", read_dicom(folder / "anonymous", "s")
+    for name in KINDS:
+        (folder / name).mkdir()
+        yield name, read_kind(name, folder / name)
 
 
 def test_dciodvfy_finds_no_error_in_segmentations_and_reports(tmp_path):
@@ -49,6 +58,18 @@ def test_dciodvfy_finds_no_error_in_segmentations_and_reports(tmp_path):
             write_dicom_sr(measure(mask, volume), ORGANS, seg, volume.series, tmp_path / "sr.dcm", ALGORITHM)
             assert complaints(tmp_path / "seg.dcm") == [], name
             assert complaints(tmp_path / "sr.dcm") == [], name
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_dciodvfy_finds_no_error_in_secondary_captures(tmp_path, anonymous):
+    gone = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
+    gone += ("AccessionNumber", "ReferringPhysicianName", "PatientOrientation", "ImageLaterality", "BurnedInAnnotation")
+    radiograph(tmp_path / "chest.dcm", None, *(gone if anonymous else ()))
+    volume = read_dicom(tmp_path / "chest.dcm", "chest")
+    for mask in (np.zeros((35, 26), np.uint8), np.eye(35, 26, dtype=np.uint8) * 5):
+        label_map = LabelMap(mask, volume.geometry, ORGANS)
+        write_dicom_sc(capture(volume, label_map), label_map, volume.series, tmp_path / "sc.dcm", ALGORITHM)
+        assert complaints(tmp_path / "sc.dcm") == []
 
 
 def test_dciodvfy_does_find_errors(scan, tmp_path):
