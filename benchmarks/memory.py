@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from peers import StandIn, by, warm
+from peers import StandIn, by_stand_in, warm
 from side_by_side import Bench, Group, Line, Meter, Trial, compared, extra_mib, main, of
 
 from medseg.io.memory import available_bytes
@@ -23,19 +23,25 @@ ACROSS = {False: (287, 287), True: (48, 48)}
 LENGTHS = {False: (100, 200, 397, 794), True: (40, 80, 160)}
 WINDOW = {False: 96, True: 32}
 CLASSES = (2, 25, 105)
-BYTES = {"medseg": 0, "MONAI": 4.3, "nnU-Net": 2.3}  # of a voxel and class that must be held at once, by their sources
+LOGITS = "medseg, logits"
+BYTES = {
+    "medseg": 0,
+    LOGITS: 0,
+    "MONAI": 4.3,
+    "nnU-Net": 2.3,
+}  # of a voxel and class that must be held at once, by their sources
 
 
 def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
     shape, classes, window = case["shape"], case["classes"], WINDOW[case["quick"]]
-    network = StandIn(classes, (window,) * 3)
+    stand_in = StandIn(classes, (window,) * 3)
     warm(name)
     need, there = BYTES[name] * math.prod(shape) * classes, available_bytes()
     if there is not None and need > there:
         raise SystemExit(f"needs about {need / 2**30:.0f} GiB, {there / 2**30:.0f} GiB are free")
-    image = torch.zeros(1, *shape)
+    image = torch.randn(1, *shape)
     with meter, torch.inference_mode():
-        by(name, network, image, WindowSpec((window,) * 3, 0.25, "gaussian", 1), classes)
+        by_stand_in(name, stand_in, image, WindowSpec((window,) * 3, 0.25, "gaussian", 1))
     return {}
 
 
@@ -45,7 +51,7 @@ def plan(quick: bool) -> list[Group]:
     return [
         Group(
             {"quick": quick, "shape": shape, "classes": classes},
-            SIDES if shape[2] < lengths[-1] else SIDES[:1],
+            (*SIDES, LOGITS) if shape[2] == lengths[-2] else SIDES if shape[2] < lengths[-1] else SIDES[:1],
             1,
         )
         for shape, classes in shapes
@@ -72,6 +78,10 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
                 made.append(
                     compared(figure, words, target, trials, mine, theirs, extra_mib, "MiB", sizes, scale=factor)
                 )
+    shape = [*ACROSS[quick], long]
+    logits, theirs = (of(trials, name, shape=shape, classes=105) for name in (LOGITS, "MONAI"))
+    figure = "extra peak memory, C = 105, a network that cannot be split"
+    made.append(compared(figure, "MONAI", None, trials, logits, theirs, extra_mib, "MiB", " x ".join(map(str, shape))))
     one, two = (of(trials, "medseg", shape=[*ACROSS[quick], n], classes=105) for n in (long, twice))
     same = compared("medseg at twice the length", "medseg", 1.05, trials, two, one, extra_mib, "MiB")
     return [*made, same]
@@ -80,7 +90,7 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
 BENCH = Bench(
     "memory",
     "Peak memory",
-    {name: partial(side, name) for name in SIDES},
+    {name: partial(side, name) for name in (*SIDES, LOGITS)},
     plan,
     lines,
     note="Peak of resident memory during the work, less what was resident before. One trial each: it does not vary "

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from medseg.networks.build import NetworkSpec, build_network
+from medseg.networks.head import blended_width
 from medseg.windows import WindowSpec, stream
 
 CPU = torch.device("cpu")
@@ -34,14 +35,45 @@ class Timed(nn.Module):
 
 
 class StandIn(nn.Module):
-    """No network: a copy of the same smooth logits for every window, so that all that is left is the stitching."""
+    """No network: a copy of the same smooth logits for every window, so that all that is left is the stitching.
 
-    def __init__(self, classes: int, size: Sequence[int]):
+    body, head: the same in two, features and what makes logits of them, as medseg splits its own networks.
+    """
+
+    def __init__(self, classes: int, size: Sequence[int], width: int = 32):
         super().__init__()
-        self.logits = smooth((classes, *size), 0, 12)[None]
+        torch.manual_seed(0)
+        self.head = nn.Conv3d(width, classes, 1).requires_grad_(False)
+        self.body = Copies(smooth((width, *size), 0, 12)[None])
+        self.logits = Copies(self.head(self.body.values))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.logits.expand(len(x), *self.logits.shape[1:]).clone()
+        return self.logits(x)
+
+
+class Copies(nn.Module):
+    def __init__(self, values: Tensor):
+        super().__init__()
+        self.values = values
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.values.expand(len(x), *self.values.shape[1:]).clone()
+
+
+def by_stand_in(side: str, stand_in: StandIn, image: Tensor, spec: WindowSpec) -> float:
+    """Labels by the side of that name; gives the seconds that the stand-in took.
+
+    Of many classes "medseg" blends features and then computes the head, as it does with its own networks, the head's
+    seconds being its own; "medseg, logits" blends logits, as it does with networks that cannot be split.
+    """
+    classes = stand_in.head.out_channels
+    if side == "medseg" and blended_width(NetworkSpec("unet", 3, 1, classes, (32, 64))):
+        network = Timed(stand_in.body)
+        by_medseg(network, image, spec, stand_in.head)
+    else:
+        network = Timed(stand_in)
+        by(side, network, image, spec, classes)
+    return network.seconds
 
 
 def smooth(shape: Sequence[int], seed: int, coarse: int) -> Tensor:
@@ -82,9 +114,11 @@ def seeded_unet(classes: int, widths: Sequence[int], probe: Tensor) -> nn.Module
     return network
 
 
-def by_medseg(network: Callable[[Tensor], Tensor], image: Tensor, spec: WindowSpec) -> np.ndarray:
+def by_medseg(
+    network: Callable[[Tensor], Tensor], image: Tensor, spec: WindowSpec, head: nn.Module | None = None
+) -> np.ndarray:
     labels = np.zeros(image.shape[1:], np.uint8)
-    for slab in stream(network, image, spec):
+    for slab in stream(network, image, spec, head=head):
         place: list[slice] = [slice(None)] * labels.ndim
         place[slab.axis] = slice(slab.start, slab.stop)
         labels[tuple(place)] = slab.logits.argmax(0).to(torch.uint8).cpu().numpy()
@@ -118,7 +152,7 @@ def by_nnunet(network: nn.Module, image: Tensor, spec: WindowSpec, classes: int)
 
 def by(side: str, network: nn.Module, image: Tensor, spec: WindowSpec, classes: int) -> np.ndarray:
     """Labels by the side of that name."""
-    if side == "medseg":
+    if side.startswith("medseg"):
         return by_medseg(network, image, spec)
     if side == "MONAI":
         return by_monai(network, image, spec)

@@ -116,7 +116,7 @@ BENCH = Bench(
     plan,
     lines,
     prepare,
-    note="Weights are random: the mask means nothing, only what it costs. One trial each.",
+    note="Windows of air alone are computed once. Weights are random: the mask means nothing, only what it costs. One trial each.",
 )
 
 if __name__ == "__main__":
