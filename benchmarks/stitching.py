@@ -1,7 +1,7 @@
 """What sliding windows cost beside the network: placing, weighting, adding up, dividing, argmax; 2, 25 and 105 classes.
 
-The network is a stand-in that hands out copies of the same smooth answer; its seconds are taken off the wall's. Above 32
-classes medseg blends the features of networks that end in a 1-wide convolution, and computes that in its own time.
+The network is a stand-in that hands out copies of the same smooth answer; its seconds are taken off the wall's. Above
+32 classes medseg blends the features of networks that end in a 1-wide convolution, and computes that in its own time.
 Memory is the peak beyond what was there before, the stand-in's copy included on every side.
 """
 

@@ -116,7 +116,8 @@ BENCH = Bench(
     plan,
     lines,
     prepare,
-    note="Windows of air alone are computed once. Weights are random: the mask means nothing, only what it costs. One trial each.",
+    note="Weights are random: the mask means nothing, only what it costs. medseg computes windows of air alone once. One "
+    "trial each.",
 )
 
 if __name__ == "__main__":
