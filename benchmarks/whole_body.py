@@ -116,8 +116,8 @@ BENCH = Bench(
     plan,
     lines,
     prepare,
-    note="Weights are random: the mask means nothing, only what it costs. medseg computes windows of air alone once. One "
-    "trial each.",
+    note="Weights are random: the mask means nothing, only what it costs. Of windows that hold nothing but air medseg "
+    "computes one. One trial each.",
 )
 
 if __name__ == "__main__":
