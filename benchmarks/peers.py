@@ -162,4 +162,4 @@ def by(side: str, network: nn.Module, image: Tensor, spec: WindowSpec, classes: 
 def warm(side: str) -> None:
     """A tiny image first: what is imported and set up once is no part of a trial."""
     network = nn.Conv3d(1, 2, 1).requires_grad_(False)
-    by(side, network, torch.zeros(1, 20, 16, 16), WindowSpec((16, 16, 16), 0.25, "gaussian", 1), 2)
+    by(side, network, torch.randn(1, 20, 16, 16), WindowSpec((16, 16, 16), 0.25, "gaussian", 1), 2)
