@@ -108,6 +108,9 @@ def _codecs() -> Iterator[Finding]:
 
 
 def _backends() -> Iterator[Finding]:
+    from medseg.backends.untold import keep_untold
+
+    keep_untold()
     for name, module, extra in _BACKENDS:
         try:
             version = getattr(importlib.import_module(module), "__version__", "of unknown version")
@@ -118,6 +121,50 @@ def _backends() -> Iterator[Finding]:
             else:
                 fact = f"cannot be imported ({type(error).__name__})"
                 yield Finding("backends", name, "gap", fact, f"pip install --force-reinstall 'medseg[{extra}]'")
+    if _is_there("onnxruntime"):
+        lacking = [module for module in ("onnx", "onnxscript") if not _is_there(module)]
+        if lacking:
+            fact = f"{' and '.join(lacking)} not installed, so networks cannot be exported for ONNX Runtime"
+            yield Finding("backends", "ONNX export", "gap", fact, "pip install 'medseg[onnx]'")
+        else:
+            yield Finding("backends", "ONNX export", "ok", f"onnx {_version('onnx')}")
+    yield from _compiler()
+    yield from _allocator()
+    yield from _cache()
+
+
+def _compiler() -> Iterator[Finding]:
+    topic, name = "backends", "torch.compile"
+    try:
+        from medseg.backends.compiled import compiler_gap
+    except Exception as error:  # a broken torch raises anything
+        yield Finding(topic, name, "none", f"torch cannot be imported ({type(error).__name__})")
+        return
+    gap = compiler_gap()
+    if gap is None:
+        yield Finding(topic, name, "ok", "a C++ compiler and Python's headers are there")
+    else:
+        yield Finding(topic, name, "none", *gap)
+
+
+def _allocator() -> Iterator[Finding]:
+    from medseg.cli.memory import can_keep_freed_memory
+
+    if can_keep_freed_memory():
+        yield Finding("backends", "allocator", "ok", "glibc's, told to keep memory between the layers of a network")
+    else:
+        yield Finding("backends", "allocator", "none", "not glibc's; memory may go to and fro between layers")
+
+
+def _cache() -> Iterator[Finding]:
+    from medseg.backends.cache import cache_folder, cache_place
+
+    if cache_folder() is not None:
+        yield Finding("backends", "cache", "ok", f"compiled networks are kept in {cache_place()}")
+    else:
+        place = cache_place() or "a cache of a user without a home"
+        fact = f"{place} cannot be made or is not yours alone, so compiled networks are not kept"
+        yield Finding("backends", "cache", "gap", fact, "set MEDSEG_CACHE to a folder of your own")
 
 
 def _bundles() -> Iterator[Finding]:

@@ -20,12 +20,14 @@ class Extras:
 
     labels: programs whose label tables are written: "itksnap", "slicer".
     split:  a folder with one mask for each label.
+    probabilities: a map of each label's.
     """
 
     statistics: bool = False
     preview: bool = False
     labels: tuple[str, ...] = ()
     split: bool = False
+    probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Plan:
     preview: Path | None = None
     tables: tuple[tuple[str, str, Path], ...] = ()
     split: Path | None = None
+    probabilities: Path | None = None
 
     @property
     def mask(self) -> Path:
@@ -54,7 +57,7 @@ class Plan:
     def outputs(self) -> tuple[Path, ...]:
         """All files that are written, the masks first; of the single labels the folder."""
         tables = [path for _, _, path in self.tables]
-        others = [path for path in (self.statistics, self.preview, self.split) if path is not None]
+        others = [path for path in (self.statistics, self.preview, self.split, self.probabilities) if path is not None]
         return (*(path for _, path in self.masks), *tables, *others)
 
     def require_kind(self, volume: Volume) -> None:
@@ -113,6 +116,7 @@ def plan_outputs(
                     for ending in LABEL_TABLES[program]
                 ),
                 folder / (beside if single else f"{case}_seg") if extras.split else None,
+                folder / f"{beside}_prob.nii.gz" if extras.probabilities else None,
             )
         )
     _require_distinct(plans)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from medseg.domain.report import Measure, Quality
+    from medseg.domain.report import BackendChoice, Measure, Quality
     from medseg.engines.trainer import Progress
 
 Advance = Callable[[int], None]
@@ -51,6 +51,16 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
             print(line, file=sys.stderr, flush=True)
 
         yield report
+
+
+def say_backend(choice: BackendChoice) -> None:
+    """What runs the network and why, as one line; nothing of eager for a few windows, which was no question."""
+    if choice.window_s:
+        print(f"medseg: {choice.in_words()}", file=sys.stderr, flush=True)
+
+
+def tell_nobody(choice: BackendChoice) -> None:
+    """For --quiet."""
 
 
 def in_words(measure: Measure) -> str:

@@ -54,6 +54,7 @@ def segment(
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, eager, compile, openvino or onnxruntime.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     series: d.SeriesOption = None,
     regrid: d.RegridOption = False,
@@ -67,11 +68,15 @@ def segment(
     preview: Annotated[bool, typer.Option("--preview", help="Also write a picture of the mask.")] = False,
     labels: Annotated[str, typer.Option(help="Also write label tables: itksnap, slicer or both.")] = "",
     split: Annotated[bool, typer.Option("--split", help="Also write a folder with one mask for each label.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each label's probability, as CASE_prob.nii.gz.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
 ) -> None:
     """Segment images with a bundle; one mask for each input, on the input's own grid."""
+    from medseg.cli import progress
     from medseg.cli.foreign import find_said, named_images, parse_settings
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import Extras, plan_outputs
@@ -81,23 +86,29 @@ def segment(
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
     doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
-    extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split)
+    extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split, probabilities)
     images = named_images(image or [], inputs or [])
     sources = [next(iter(images.values()))] if images else inputs or []
     plans = plan_outputs(sources, output, form, extras, overwrite)
     keep_freed_memory()
+    from medseg.backends.backend import Asked, backend_name
     from medseg.backends.precision import choose_precision
+    from medseg.bundle.bundle import StoredBundle
     from medseg.cli.device import choose_device
     from medseg.inference.model import fast_depth, load_model
+    from medseg.inference.probabilities import probability_channels
     from medseg.inference.region import parse_box
 
     boxes = [parse_box(text) for text in roi or []]
     stored = find_said(bundle, parse_settings(settings or []), trust)
+    if probabilities:
+        probability_channels(stored.bundle if isinstance(stored, StoredBundle) else stored)
     chosen = choose_device(device, threads)
     if fast and depth is not None:
         raise UsageError("--fast chooses the depth; leave --depth out")
     wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
-    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes)
+    asked = Asked(backend_name(backend), len(plans), progress.tell_nobody if quiet else progress.say_backend)
+    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes, asked)
     _run(plans, Run(model, images, tuple(boxes), doubts, quiet), as_json)
 
 
@@ -147,6 +158,7 @@ def _one(plan: Plan, run: Run) -> dict[str, Any]:
     from medseg.cli import progress
     from medseg.cli.foreign import read_case
     from medseg.cli.forms import form_notes
+    from medseg.cli.probabilities import probability_maps
     from medseg.cli.writing import write_outputs
     from medseg.domain.algorithm import Algorithm
     from medseg.inference.segment import expected_windows, segment
@@ -158,8 +170,9 @@ def _one(plan: Plan, run: Run) -> dict[str, Any]:
     else:
         volume = read_image(plan.source, run.doubts, model.bundle.modality)
     plan.require_kind(volume)
-    with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
-        result = segment(volume, model, boxes, str(plan.source), advance)
+    windows = 0 if boxes else expected_windows(volume, model.bundle)
+    with probability_maps(plan, volume, model) as put, progress.bar(plan.case, windows, quiet) as advance:
+        result = segment(volume, model, boxes, str(plan.source), advance, put)
     report = replace(
         result.report,
         case=plan.case,

@@ -46,6 +46,41 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class BackendChoice:
+    """What ran the network, why, and what the choice followed from; by backend, as measured when it was first tried.
+
+    precision:     of the network.
+    windows:       how many were expected.
+    window_s:      seconds for one window.
+    start_s:       seconds until its first answer.
+    agreement:     share of a window's voxels that got the label of torch in fp32.
+    gaps:          why others could not be used.
+    """
+
+    name: str
+    precision: str
+    reason: str
+    windows: int = 1
+    window_s: dict[str, float] = field(default_factory=dict)
+    start_s: dict[str, float] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    gaps: dict[str, str] = field(default_factory=dict)
+
+    def in_words(self) -> str:
+        """As one line.
+
+        >>> choice = BackendChoice("openvino", "fp32", "the least time for so many", 120,
+        ...                        {"eager": 0.4, "openvino": 0.2}, {"eager": 0.4, "openvino": 3.0}, {"openvino": 1.0})
+        >>> choice.in_words()
+        'backend openvino, fp32, 120 windows: the least time for so many (eager 0.4 s, openvino 0.2 s a window)'
+        """
+        measured = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in self.window_s.items())
+        numbers = f" ({measured} a window)" if measured else ""
+        count = f"{self.windows} window{'' if self.windows == 1 else 's'}"
+        return f"backend {self.name}, {self.precision}, {count}: {self.reason}{numbers}"
+
+
+@dataclass(frozen=True)
 class Report:
     """One segmented case: what was found, by what, how.
 
@@ -68,6 +103,7 @@ class Report:
     settings: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     quality: Quality | None = None
+    backend: BackendChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,12 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.quiet import quiet
 from medseg.bundle.steps import Step, built_steps, run_steps
-from medseg.domain.errors import BundleError
+from medseg.domain.errors import BundleError, ResourceError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
-from medseg.domain.report import Measure, Report
+from medseg.domain.report import BackendChoice, Measure, Report
 from medseg.domain.volume import Volume
+from medseg.inference.foreign_decision import decision_of
 from medseg.inference.foreign_image import loaded, require_suits
 from medseg.inference.foreign_labels import label_values, table_of
 from medseg.inference.measure import measure
@@ -103,6 +105,7 @@ def segment_foreign(
         measures=tuple(measures),
         notes=(*notes, *more),
         settings={"roi": [str(box) for box in boxes]},
+        backend=BackendChoice("eager", model.precision, "other people's bundles run as torch runs them", counted),
     )
     return Segmentation(LabelMap(voxels, volume.geometry, table), report)
 
@@ -142,7 +145,10 @@ def _slabs(
     tensor = image.as_tensor().float().to(model.device)
     spec = window_spec(model.bundle.inferer, image.shape[1:])
     if spec is not None:
-        yield from finite(stream(network, tensor, spec, on_window))
+        try:
+            yield from finite(stream(network, tensor, spec, on_window))
+        except ResourceError as error:
+            raise ResourceError(f"{model.bundle.name}: {error}") from error
         return
     with torch.inference_mode(), quiet():
         try:
@@ -169,7 +175,11 @@ def _after(
         def decide(values: Tensor) -> Tensor:
             return _on_prediction(steps.rest, values, part.case)[0]
 
-        labels: NDArray[np.uint16] = labels_on_source(slabs, grid, source, decide, np.uint16)
+        head = next(slabs)
+        decision = decision_of(plan.rest, len(head.logits), decide)
+        slabs = chain([head], slabs)
+        del head
+        labels: NDArray[np.uint16] = labels_on_source(slabs, grid, source, decision, np.uint16)
         return labels, [plan.in_words()]
     parts = list(slabs)
     whole = torch.cat([slab.logits for slab in parts], 1 + parts[0].axis)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import nn
 
+from medseg.backends.backend import EAGER, Asked, Backend
 from medseg.backends.eager import eager
 from medseg.backends.mirrored import mirrored, turned
 from medseg.backends.precision import Precision
@@ -16,6 +17,7 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.template import load_template
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
+from medseg.domain.report import BackendChoice
 from medseg.domain.volume import Volume
 from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.networks.ensemble import Ensemble
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32.
+    """A bundle ready to run: `network` in the wanted precision, `exact` the same in fp32 as torch runs it.
 
     body:     the network up to its features, and `head` what makes logits of them, where windows are better blended as
               features; else both None.
     template: the localiser's.
     voters:   further answers to compare with: shallower heads, members of an ensemble, or mirror images.
     settings: what was asked for beside the bundle's own values; stands in the report.
+    backends: what runs `network`, then what runs the voters.
     """
 
     bundle: Bundle
@@ -47,27 +50,54 @@ class Model:
     template: Volume | None = None
     voters: tuple[Network, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    backends: tuple[Backend, ...] = ()
+
+    def expect(self, windows: int) -> None:
+        """Before the first window: so many come for the first image; what runs the network may depend on it."""
+        for backend in self.backends:
+            backend.expect(windows)
+
+    @property
+    def choice(self) -> BackendChoice | None:
+        """What runs the network; None before its first window."""
+        return self.backends[0].choice if self.backends else None
 
 
 @overload
 def load_model(
-    stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+    stored: StoredBundle,
+    device: torch.device,
+    precision: Precision,
+    wishes: Wishes = NO_WISHES,
+    asked: Asked = EAGER,
 ) -> Model: ...
 @overload
 def load_model(
-    stored: ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+    stored: ForeignBundle,
+    device: torch.device,
+    precision: Precision,
+    wishes: Wishes = NO_WISHES,
+    asked: Asked = EAGER,
 ) -> ForeignModel: ...
 def load_model(
-    stored: StoredBundle | ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes = NO_WISHES
+    stored: StoredBundle | ForeignBundle,
+    device: torch.device,
+    precision: Precision,
+    wishes: Wishes = NO_WISHES,
+    asked: Asked = EAGER,
 ) -> Model | ForeignModel:
     """The bundle's network on the device; loaded once for many cases.
 
+    asked: by what it is to be run; bundles of other people are run by torch as they are.
     Raises: UsageError for a depth that the network has not, tta without mirror images in training, quality where
-    there is nothing to compare, or any of them of a bundle of other people; BundleError as `load_network`.
+    there is nothing to compare, or any of them or another backend than torch of a bundle of other people;
+    BundleError as `load_network`.
     """
     if isinstance(stored, ForeignBundle):
         if wishes != NO_WISHES:
             raise UsageError(f"{stored.folder}: --tta, --depth, --fast and --quality are for bundles of medseg")
+        if asked.name not in ("auto", "eager"):
+            raise UsageError(f"{stored.folder}: --backend {asked.name} is for bundles of medseg; leave it out")
         from medseg.inference.foreign import load_foreign  # by way of MONAI, which takes long to import
 
         return load_foreign(stored, device, precision)
@@ -79,25 +109,34 @@ def load_model(
     if wishes.tta and not bundle.flip_axes:
         raise UsageError(f"--tta: bundle {bundle.name} was not trained with mirror images; leave it out")
     network = load_network(stored)
-    wanted, exact = eager(network, device, precision, depth), eager(network, device, "fp32", depth)
-    voters = _voters(network, bundle, device, precision, depth) if wishes.quality else ()
-    if wishes.tta:
-        wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
-    body, head = _parts(network, bundle, device, precision, depth)
-    if wishes.tta and body is not None:  # a head that looks at each voxel alone may wait for the mean
-        body = mirrored(body, bundle.flip_axes)
-    settings = {name: value for name, value in vars(wishes).items() if value}
-    return Model(bundle, wanted, exact, device, precision, body, head, load_template(stored), voters, settings)
-
-
-def _parts(
-    network: nn.Module, bundle: Bundle, device: torch.device, precision: Precision, depth: int | None
-) -> tuple[Network | None, Head | None]:
-    """The body in the wanted precision, the head in fp32; both None where logits are blended."""
+    passes = 2 ** len(bundle.flip_axes) if wishes.tta else 1
     split = split_head(network, depth) if blended_width(bundle.network) else None
     if split is None:
-        return None, None
-    return eager(split.body, device, precision), split.head.to(device).eval()
+        backend = whole = Backend(network, device, precision, depth, asked, bundle.window.batch, passes)
+    else:
+        backend = Backend(split.body, device, precision, None, asked, bundle.window.batch, passes, head=split.head)
+        whole = backend.like(network, depth)
+    wanted: Network = whole
+    body: Network | None = None if split is None else backend
+    exact = eager(network, device, "fp32", depth)
+    others, voters = _voters(network, whole, bundle, depth) if wishes.quality else ((), ())
+    if wishes.tta:
+        wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
+        if body is not None:  # a head that looks at each voxel alone may wait for the mean
+            body = mirrored(body, bundle.flip_axes)
+    return Model(
+        bundle,
+        wanted,
+        exact,
+        device,
+        precision,
+        body,
+        None if split is None else split.head.to(device).eval(),
+        load_template(stored),
+        voters,
+        {name: value for name, value in vars(wishes).items() if value},
+        (backend, whole, *others),
+    )
 
 
 def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int:
@@ -113,14 +152,16 @@ def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int
 
 
 def _voters(
-    network: nn.Module, bundle: Bundle, device: torch.device, precision: Precision, depth: int | None
-) -> tuple[Network, ...]:
+    network: nn.Module, backend: Backend, bundle: Bundle, depth: int | None
+) -> tuple[tuple[Backend, ...], tuple[Network, ...]]:
+    """What answers beside the network, run as it is; first what of it has a start of its own."""
     if isinstance(network, Ensemble):
-        return tuple(eager(member, device, precision, depth) for member in network.members)
+        members = tuple(backend.like(member, depth) for member in network.members)
+        return members, members
     deepest = depth or bundle.network.greatest_depth or 1
     if deepest > 1:
-        return tuple(eager(network, device, precision, shallower) for shallower in range(1, deepest))
+        heads = tuple(backend.like(network, shallower) for shallower in range(1, deepest))
+        return heads, heads
     if bundle.flip_axes:
-        run = eager(network, device, precision, depth)
-        return tuple(turned(run, (axis,)) for axis in bundle.flip_axes)
+        return (), tuple(turned(backend, (axis,)) for axis in bundle.flip_axes)
     raise UsageError(f"--quality: bundle {bundle.name} has one answer only: no depths, members or mirror images")

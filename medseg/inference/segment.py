@@ -16,7 +16,7 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.data.channels import fit_channels
 from medseg.data.preprocess import preprocess
 from medseg.domain.box import Box
-from medseg.domain.errors import FieldOfViewError, InputError
+from medseg.domain.errors import FieldOfViewError, InputError, ResourceError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
@@ -24,7 +24,8 @@ from medseg.domain.volume import Volume
 from medseg.inference.fit import require_enough_memory, require_size, require_spacing
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
-from medseg.inference.resample import labels_on_source
+from medseg.inference.probabilities import OnProbabilities, of_slice, probability_channels, softmax_of
+from medseg.inference.resample import OnValues, labels_on_source
 from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
 from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
 from medseg.io.images import require_contrast
@@ -43,14 +44,17 @@ def segment(
     boxes: Sequence[Box] = (),
     name: str = "",
     on_window: Callable[[int], None] | None = None,
+    on_probabilities: OnProbabilities | None = None,
 ) -> Segmentation:
     """The mask of a volume on its own grid; with boxes, only they are segmented and the rest is background.
 
     Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, its
     regions are found in the image.
     name: how messages call the image.
-    Raises: InputError and its kinds where the image does not suit the bundle.
+    on_probabilities: told the probabilities on the volume's grid, see `inference.probabilities`.
+    Raises: InputError and its kinds where the image does not suit the bundle; UsageError where it has no probabilities.
     """
+    channels = [] if on_probabilities is None else probability_channels(model.bundle)
     if not isinstance(model, Model):
         from medseg.inference.foreign import segment_foreign  # by way of MONAI, which takes long to import
 
@@ -60,6 +64,8 @@ def segment(
     require_spacing(volume, bundle, name)
     require_size(volume, bundle, name)
     settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
+    if channels:
+        settings["probabilities"] = channels
     seconds: dict[str, float] = {}
     if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
         from medseg.inference.localise import locate
@@ -83,8 +89,10 @@ def segment(
     notes = list(volume.notes)
     windows = 0
     agreements: list[float] = []
+    model.expect(sum(expected_windows(part.seen, bundle) for part in parts))
     for part in parts:
-        labels, count, note = _segment_part(part, model, on_window)
+        on_values = None if on_probabilities is None else softmax_of(part, voxels, on_probabilities)
+        labels, count, note = _segment_part(part, model, on_window, on_values)
         windows += count
         if model.voters:
             agreements.append(_agreement(part, labels, model))
@@ -105,13 +113,14 @@ def segment(
         shape_ijk=volume.geometry.shape_ijk,
         spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
         device=str(model.device),
-        precision=model.precision,
+        precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
         seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
         measures=tuple(measures),
         notes=tuple(notes),
         settings=settings,
         quality=quality_of(agreements, bundle),
+        backend=model.choice,
     )
     return Segmentation(LabelMap(voxels, volume.geometry, bundle.labels), report)
 
@@ -183,11 +192,13 @@ def _extent_ras_mm(volume: Volume) -> Float64Array:
     return directions @ np.array(volume.geometry.extent_mm)
 
 
-def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+def _segment_part(
+    part: Part, model: Model, on_window: Callable[[int], None] | None, on_values: OnValues | None = None
+) -> tuple[NDArray[Any], int, str]:
     """Label values (*S) on the part's source grid, the number of windows and a note."""
     bundle = model.bundle
     if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
-        return _segment_slices(part, model, on_window)
+        return _segment_slices(part, model, on_window, on_values)
     (image,) = preprocess(part.seen, bundle.preprocess)
     shape = tuple(image.values.shape[1:])
     count = window_count(shape, bundle.window)
@@ -197,11 +208,13 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
     try:
         network = model.network if model.body is None else model.body
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
-        return part.kept(_decide(slabs, grid, source, bundle)), count, ""
+        return part.kept(_decide(slabs, grid, source, bundle, on_values)), count, ""
+    except ResourceError as error:  # a window does not fit; only here it is known of which image
+        raise ResourceError(f"{part.seen.case}: {error}") from error
     except NotFinite:
         slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
         try:
-            labels = _decide(slabs, grid, source, bundle)
+            labels = _decide(slabs, grid, source, bundle, on_values)
         except NotFinite:
             raise NotFiniteError(
                 f"{part.seen.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
@@ -230,20 +243,25 @@ def quality_of(agreements: Sequence[float], bundle: Bundle) -> Quality | None:
     return Quality(round(worst, 4), round(expected, 4), expected < bundle.quality.review_below)
 
 
-def _segment_slices(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+def _segment_slices(
+    part: Part, model: Model, on_window: Callable[[int], None] | None, on_values: OnValues | None
+) -> tuple[NDArray[Any], int, str]:
     """A volume through a 2-D network: as `_segment_part`, each slice a picture, normalised as in training."""
     slicing = slicing_of(part.seen, model.bundle)
     labels: NDArray[Any] = np.zeros(part.source.geometry.shape_ijk, np.uint16)
     windows, notes = 0, dict[str, None]()
     for k, picture in pictures(part.seen, slicing, model.bundle):
-        found, count, note = _segment_part(whole(picture), model, on_window)
+        told = None if on_values is None else of_slice(on_values, k, slicing, part.seen.geometry.shape_ijk)
+        found, count, note = _segment_part(whole(picture), model, on_window, told)
         put_back(found, labels, k, slicing)
         windows += count
         notes[note] = None
     return labels, windows, "; ".join(filter(None, notes))
 
 
-def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:
+def _decide(
+    slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle, on_values: OnValues | None
+) -> NDArray[Any]:
     spec = bundle.postprocess
     if spec.decision == "instances":
         probabilities = collect(slabs).softmax(0).cpu().numpy()
@@ -253,6 +271,6 @@ def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bun
             foreground_threshold=spec.foreground_threshold,
             min_voxels=spec.min_voxels,
         )
-    classes = labels_on_source(slabs, grid, source)
+    classes = labels_on_source(slabs, grid, source, on_values=on_values)
     labels = np.array([0, *bundle.labels.values], np.uint16)[classes]
     return remove_islands(labels, spec.min_voxels)

@@ -121,3 +121,25 @@ def test_no_bundle_at_all_is_a_gap(monkeypatch):
 def test_little_memory_is_a_gap(home, monkeypatch, free, state):
     monkeypatch.setattr("medseg.io.memory.available_bytes", lambda: free)
     assert doctor()["memory"]["state"] == state
+
+
+def test_what_backends_need_is_told(home, monkeypatch, tmp_path):
+    monkeypatch.setenv("MEDSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = doctor()
+    assert str(tmp_path / "cache") in found["cache"]["fact"]
+    assert (found["torch.compile"]["state"], found["torch.compile"]["cure"][:7]) == ("none", "install")
+    assert found["allocator"]["state"] in ("ok", "none")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MEDSEG_CACHE", str(tmp_path / "file"))
+    assert doctor()["cache"]["state"] == "gap"
+
+
+def test_onnx_runtime_without_its_exporter_is_a_gap(home, monkeypatch):
+    there = findings._is_there
+    monkeypatch.setattr(
+        findings, "_is_there", lambda module: module != "onnxscript" and (module[:4] == "onnx" or there(module))
+    )
+    found = doctor()["ONNX export"]
+    assert (found["state"], found["cure"]) == ("gap", "pip install 'medseg[onnx]'")
+    assert found["fact"].startswith("onnxscript not installed")

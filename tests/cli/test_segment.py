@@ -1,6 +1,7 @@
 """What `medseg segment` writes and prints."""
 
 import json
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -10,12 +11,13 @@ from PIL import Image
 
 from medseg.io.dicom_write import write_series
 from medseg.io.nifti import write_nifti_image
+from tests.backends.test_same_answer import require
 from tests.bundles import blob_volume
 from tests.commands import medseg
 from tests.phantoms import oblique, orientations
 
 KEYS = {"case", "bundle", "bundle_version", "medseg_version", "shape_ijk", "spacing_mm", "device", "precision"}
-KEYS |= {"windows", "seconds", "measures", "outputs", "notes", "settings", "source"}
+KEYS |= {"windows", "seconds", "measures", "outputs", "notes", "settings", "source", "backend"}
 
 
 def segment(*arguments, code=0):
@@ -169,3 +171,71 @@ def test_a_region_is_the_patients(home, scan, tmp_path):
     assert (np.abs(world - centre) <= np.array([4, 4.5, 5]) + 1e-3).all()
     assert done.json[0]["settings"]["roi"]
     assert {measure["region"] for measure in done.json[0]["measures"]} == set(done.json[0]["settings"]["roi"])
+
+
+def test_few_windows_are_eagers_and_only_the_report_says_so(home, scan, tmp_path):
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "a", "--json")
+    (report,) = done.json
+    assert (report["backend"]["name"], report["backend"]["precision"]) == ("eager", "fp32")
+    assert report["backend"]["windows"] == report["windows"]
+    assert not [line for line in done.lines if line.startswith("medseg: backend")]
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "b", "--backend", "eager", "-q")
+    assert done.err == ""
+    assert (tmp_path / "a" / "scan_seg.nii.gz").read_bytes() == (tmp_path / "b" / "scan_seg.nii.gz").read_bytes()
+
+
+def test_a_backend_that_is_none_or_not_installed_is_refused(home, scan, tmp_path, monkeypatch):
+    done = segment(scan, "-b", "organs", "-o", tmp_path, "--backend", "magic", code=2)
+    assert "--backend magic: give auto, eager, compile, openvino or onnxruntime" in done.err
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    done = segment(scan, "-b", "organs", "-o", tmp_path, "--backend", "openvino", code=2)
+    assert done.lines[-1].endswith("--backend openvino: not installed; pip install 'medseg[openvino]'")
+    assert not (tmp_path / "scan_seg.nii.gz").exists()
+
+
+def test_another_backend_gives_the_mask_of_eager(home, scan, tmp_path):
+    require("openvino")
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "a", "--backend", "openvino", "--json")
+    (report,) = done.json
+    (line,) = [line for line in done.lines if line.startswith("medseg: backend")]
+    assert line.startswith(f"medseg: backend openvino, fp32, {report['windows']} windows: asked for (")
+    assert report["backend"]["name"] == "openvino"
+    assert report["backend"]["agreement"]["openvino"] == 1.0
+    segment(scan, "-b", "organs", "-o", tmp_path / "b", "--backend", "eager")
+    a, b = (voxels_of(tmp_path / name / "scan_seg.nii.gz") for name in "ab")
+    assert (a != b).mean() <= 1e-6
+    segment(scan, "-b", "organs", "-o", tmp_path / "c", "--backend", "openvino", "-q")
+    assert (tmp_path / "a" / "scan_seg.nii.gz").read_bytes() == (tmp_path / "c" / "scan_seg.nii.gz").read_bytes()
+
+
+def test_probabilities_are_written_beside_the_mask_and_named_in_the_report(home, scan, tmp_path):
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "out", "--probabilities", "--json", "-q")
+    (report,) = json.loads(done.out)
+    path = tmp_path / "out" / "scan_prob.nii.gz"
+    assert report["outputs"][-1] == str(path)
+    assert report["settings"]["probabilities"] == ["background", "liver", "liver tumour"]
+    image, maps = nib.load(scan), voxels_of(path)
+    assert (nib.load(path).affine == image.affine).all()
+    assert maps.shape == (*image.shape, 3)
+    assert np.abs(maps.sum(-1) - 1).max() < 1e-5
+    mask = voxels_of(tmp_path / "out" / "scan_seg.nii.gz")
+    assert (np.array([0, 1, 5])[maps.argmax(-1)] == mask).mean() > 0.999
+    assert (
+        segment(scan, "-b", "organs", "-o", tmp_path / "out", "--probabilities", code=7).err.count("exists already")
+        == 1
+    )
+
+
+def test_probabilities_of_a_dicom_series_lie_on_it(home, tmp_path):
+    volume = blob_volume(oblique(np.diag([0.9, 0.9, 2.0, 1.0]), (0, 0, 0)), (14, 12, 9))
+    write_series(volume, tmp_path / "series")
+    segment(tmp_path / "series", "-b", "organs", "-o", tmp_path / "out", "--probabilities")
+    mask, maps = (nib.load(next((tmp_path / "out").glob(f"*_{name}.nii.gz"))) for name in ("seg", "prob"))
+    assert np.allclose(mask.affine, maps.affine)
+    assert maps.shape[:3] == mask.shape
+
+
+def test_a_bundle_that_numbers_things_has_no_probabilities(home, slide, tmp_path):
+    done = segment(slide, "-b", "cells", "-o", tmp_path / "out", "--probabilities", code=2)
+    assert "numbers things" in done.lines[-1]
+    assert not (tmp_path / "out").exists()
