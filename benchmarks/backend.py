@@ -85,7 +85,7 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
         target = 0.5 if peer.endswith(SAME) else 0.2
         made.append(compared(figure, f"fp32, {in_words(peer)}", target, trials, mine, of(trials, peer), sizes=sizes))
     off = [1 - t.facts["dice"] for t in mine]
-    measured = f"{statistics.median(off):.2g} at most {max(off):.2g}"
+    measured = f"{statistics.median(off):.2g} (at most {max(off):.2g})"
     made.append(
         Line("1 - Dice of the picked backend", "eager fp32", f"<= {MOST_OFF}", measured, met=max(off) <= MOST_OFF)
     )

@@ -38,13 +38,15 @@ from medseg.inference import model as module
 original = module.load_model
 def load_model(*arguments, **named):
     model = original(*arguments, **named)
-    def timed(windows):
-        started = time.perf_counter()
-        answer = model.network(windows)
-        spent[0] += time.perf_counter() - started
-        spent[1] += 1
-        return answer
-    return replace(model, network=timed)
+    def timed(network):
+        def run(windows):
+            started = time.perf_counter()
+            answer = network(windows)
+            spent[0] += time.perf_counter() - started
+            spent[1] += 1
+            return answer
+        return run
+    return replace(model, network=timed(model.network), body=timed(model.body) if model.body else None)
 module.load_model = load_model
 from medseg.cli.main import main
 main()
