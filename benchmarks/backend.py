@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from medseg.backends.backend import Asked, Backend
 from peers import CPU, body, by, seeded_unet, warm
 from side_by_side import SAME, Bench, Group, Line, Meter, Trial, compared, cores, in_words, main, of, spread, with_same
 from sliding_window import CLASSES, OVERLAP, SIZES
 
+from medseg.backends.backend import Asked, Backend
 from medseg.backends.eager import eager
 from medseg.backends.precision import choose_precision
 from medseg.windows import WindowSpec, window_count

@@ -81,7 +81,7 @@ def entries(spec: PreprocessSpec, keys: list[str]) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class OnGrid:
     """An image or a mask on the network's grid.
 
     values: (C, *S) float32.
@@ -91,7 +91,7 @@ class Prepared:
     affine_ras: Float64Array
 
 
-def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = None) -> tuple[Prepared, ...]:
+def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = None) -> tuple[OnGrid, ...]:
     """The image on the network's grid; with a mask (*shape_ijk), also that.
 
     A mask goes through the same steps by nearest neighbours and comes back as (1, *S).
@@ -103,7 +103,7 @@ def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = N
     tensors = [torch.from_numpy(array.astype(np.float32)) for array in arrays]
     if spec.spacing_mm is None:
         values = [_normalised(tensors[0], spec), *tensors[1:]]
-        return tuple(Prepared(tensor, affine) for tensor in values)
+        return tuple(OnGrid(tensor, affine) for tensor in values)
     return _by_monai(tensors, affine, spec)
 
 
@@ -125,7 +125,7 @@ def _percentile(image: Tensor, percent: int) -> Tensor:
     return torch.quantile(image, torch.tensor(percent / 100, dtype=image.dtype))
 
 
-def _by_monai(tensors: list[Tensor], affine: Float64Array, spec: PreprocessSpec) -> tuple[Prepared, ...]:
+def _by_monai(tensors: list[Tensor], affine: Float64Array, spec: PreprocessSpec) -> tuple[OnGrid, ...]:
     from monai import transforms
     from monai.data.meta_tensor import MetaTensor
 
@@ -134,4 +134,4 @@ def _by_monai(tensors: list[Tensor], affine: Float64Array, spec: PreprocessSpec)
     for entry in entries(spec, list(data)):
         options = {key: value for key, value in entry.items() if key != "_target_"}
         data = getattr(transforms, entry["_target_"])(**options)(data)
-    return tuple(Prepared(one.as_tensor(), one.affine.numpy().astype(np.float64)) for one in data.values())
+    return tuple(OnGrid(one.as_tensor(), one.affine.numpy().astype(np.float64)) for one in data.values())

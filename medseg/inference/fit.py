@@ -56,10 +56,15 @@ def require_size(volume: Volume, bundle: Bundle, name: str) -> None:
         )
 
 
-def require_enough_memory(volume: Volume, bundle: Bundle, name: str) -> None:
-    """Raises: ResourceError, with the need in GiB, where the image on the network's grid would not fit."""
+def require_enough_memory(volume: Volume, bundle: Bundle, name: str, beside_bytes: int = 0) -> None:
+    """Raises: ResourceError, with the need in GiB, where the image on the network's grid would not fit.
+
+    beside_bytes: what others will take.
+    """
     shape = " x ".join(map(str, volume.geometry.shape_ijk))
-    require_memory(name, need_bytes(volume, bundle), f"segmenting {shape} voxels", "segment a part (--roi)")
+    require_memory(
+        name, need_bytes(volume, bundle) + beside_bytes, f"segmenting {shape} voxels", "segment a part (--roi)"
+    )
 
 
 def need_bytes(volume: Volume, bundle: Bundle) -> int:
