@@ -43,7 +43,7 @@ test: install  ## the tests but the slow ones, those of viewers and the long fuz
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow
 
-fuzz: install  ## 100,000 damaged files of each kind through the readers, 200,000 expressions
+fuzz: install  ## 100,000 damaged files of each kind through the readers, a million expressions and configs
 	nice $(BIN)/python -m tests.fuzz
 	nice $(BIN)/pytest -m fuzz
 

@@ -132,7 +132,10 @@ def _segment_part(
     try:
         slabs = _slabs(image, model, clock.network(model.network, model.device), on_window)
         with clock.part("labels"):
-            return _after(part, model.bundle, clock.slabs(slabs), data, crop)
+            labels, notes = _after(part, model.bundle, clock.slabs(slabs), data, crop)
+        if window_spec(model.bundle.inferer, image.shape[1:]) is None:
+            notes = [*notes, f"windows placed and blended by MONAI's own {model.bundle.inferer.name}"]
+        return labels, notes
     except NotFinite:
         try:
             slabs = _slabs(image, model, clock.network(model.exact, model.device), lambda _: None)
