@@ -97,7 +97,7 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
 
     from medseg.domain.errors import MedsegError
     from medseg.inference.batch import run_batch
-    from medseg.io.dicom_walk import quiet_pydicom
+    from medseg.io.dicom_quiet import quiet_pydicom
     from medseg.io.files import sweep
 
     steps, tally, started = _Steps(batch), _Tally(), time.perf_counter()
