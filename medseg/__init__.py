@@ -25,7 +25,7 @@ _HOMES = {
     "io.nifti": ("write_nifti",),
     "io.picture": ("write_picture_mask",),
     "networks.build": ("NetworkSpec", "build_network"),
-    "windows": ("WindowSpec", "stream"),
+    "windows": ("WindowSpec", "stream", "stream_many"),
     "data.fingerprint": ("Fingerprint", "fingerprint"),
     "engines.defaults": ("suggest",),
     "engines.plan": ("TrainSpec",),

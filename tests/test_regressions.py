@@ -1,20 +1,33 @@
 """The smallest input for each fault that was found, most of them by `make fuzz`; the docstrings name the faults."""
 
 import io
+import json
 import struct
+import subprocess
 import sys
+import time
 import warnings
+import zipfile
 import zlib
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
+from medseg.bundle.archive import unpack
+from medseg.bundle.config import NotRunError, inside
+from medseg.bundle.documents import _parse_yaml
+from medseg.bundle.expressions import Expression, evaluate
+from medseg.bundle.foreign import read_foreign
+from medseg.bundle.functions import NotRun
 from medseg.domain.doubts import Doubts
-from medseg.domain.errors import GridError, InputError
+from medseg.domain.errors import BundleError, GridError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.io.images import read_image
+from tests.bundle.hostile import harmless
+from tests.bundle.zoo import metadata
 from tests.inputs.nifti_files import MOVED, SHEARED, SROW, content, put
 
 GREY = np.arange(63, dtype=np.uint8).reshape(7, 9)
@@ -136,3 +149,121 @@ def test_a_photometric_of_several_lines_is_refused_in_one(tmp_path):
     with pytest.raises(InputError) as caught:
         read_image(saved(tmp_path / "a.tif", bytes(data)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("'\\d'", id="an escape that Python warns of"),
+        pytest.param("1if @a else 2", id="a number that runs into a word, which Python warns of"),
+    ],
+)
+def test_an_expression_makes_no_warning(text):
+    """The line of a refusal had Python's own advice above it."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        evaluate(Expression(text), lambda name: 1, lambda path: None)
+    assert not warned
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("0.5 is 0.5", id="what is one object here and two there"),
+        pytest.param("(lambda x: x)['x']", id="a lambda with a place"),
+        pytest.param("@a[@a]", id="a place in a number"),
+    ],
+)
+def test_an_expression_of_other_than_data_is_refused(text):
+    """Identity of numbers was told from this interpreter's objects, not from Python's."""
+    with pytest.raises(NotRun):
+        evaluate(Expression(text), lambda name: 0.5, lambda path: None)
+
+
+@pytest.mark.parametrize("at", ["'x'", "[None]", "[[0]]", "@c[x > 0]"])
+def test_a_tensor_is_subscripted_by_numbers_only(at):
+    """A text was taken for a list of places, with torch's warning; a dict asked by a tensor printed the tensor."""
+    function = evaluate(Expression(f"lambda x: x[{at}]"), lambda name: {"d": 1}, lambda path: None)
+    with pytest.raises(NotRun):
+        function(torch.zeros(2, 3))
+
+
+def test_broadcasting_is_asked_without_a_computer_algebra_system():
+    """`torch.broadcast_shapes` imports sympy: a second for the first lambda of a process."""
+    code = (
+        "import sys, torch; from medseg.bundle.expressions import Expression, evaluate\n"
+        "before = set(sys.modules)\n"
+        "evaluate(Expression('lambda x: x > 0'), None, None)(torch.zeros(3))\n"
+        "assert not [m for m in set(sys.modules) - before if m.startswith(('sympy', 'mpmath'))]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["b/{path}", "b//x", "b/./x", "b/models/model.pt/x", "b/" + "d/" * 2000 + "x"])
+def test_a_member_behind_a_second_slash_stays_in_the_folder(tmp_path, monkeypatch, name):
+    """Without its first folder the name of the member was absolute: it was written there."""
+    monkeypatch.setenv("MEDSEG_HOME", str(tmp_path / "home"))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("b/configs/metadata.json", "{}")
+        archive.writestr("b/models/model.pt", "")
+        archive.writestr(name.format(path=tmp_path / "evil"), "x")
+    with pytest.raises(BundleError) as refused:
+        unpack(tmp_path / "b.zip")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400
+    assert not (tmp_path / "evil").exists()
+    assert list(tmp_path.rglob("*.part*")) == []
+
+
+def test_a_damaged_stream_in_a_zip_is_a_refusal(tmp_path, monkeypatch):
+    """zlib's own error passed through."""
+    monkeypatch.setenv("MEDSEG_HOME", str(tmp_path / "home"))
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b/configs/metadata.json", "{}" * 500)
+    data = bytearray(stream.getvalue())
+    start = 30 + len("b/configs/metadata.json")
+    data[start : start + 4] = b"\xff" * 4
+    path = saved(tmp_path / "b.zip", bytes(data))
+    with pytest.raises(BundleError, match="no zip that can be read"):
+        unpack(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("inferer", "sw_batch_size", "cpu"),
+        ("network_def", "in_channels", {}),
+        ("network_def", "spatial_dims", "3"),
+        ("preprocessing", "keys", [{}]),
+        ("preprocessing", "dtype", "garbage"),
+        ("postprocessing", "keys", {}),
+    ],
+)
+def test_what_the_host_reads_of_a_config_has_a_known_form(tmp_path, part, key, value):
+    """A text for a number, or an object for a key, was a bug's exit code, not a refusal."""
+    config = json.loads(json.dumps(harmless()))
+    place = config[part]["transforms"][0] if "transforms" in config[part] else config[part]
+    place[key] = value
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "models").mkdir()
+    torch.save({"levels": 2}, tmp_path / "models" / "arch.pt")
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(metadata({"1": "organ"})))
+    (tmp_path / "configs" / "inference.json").write_text(json.dumps(config))
+    with pytest.raises(NotRunError, match=key):
+        read_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b"])
+def test_a_path_that_is_none_is_refused(tmp_path, path):
+    """The system's error passed through."""
+    with pytest.raises(NotRun, match="is no path"):
+        inside(tmp_path, path)
+
+
+def test_yaml_that_is_nested_far_is_refused_at_once():
+    """Thousands of levels were read before they were counted."""
+    started = time.process_time()
+    with pytest.raises(ValueError, match="deeper"):
+        _parse_yaml("a: " + "[" * 5000 + "]" * 5000)
+    assert time.process_time() - started < 1

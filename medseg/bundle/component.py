@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,7 @@ class Component:
         return self.target.name
 
 
+@cache
 def argument_names(target: Target) -> frozenset[str]:
     """The arguments by name that the class takes."""
     if target.kind == "host":
@@ -146,6 +148,38 @@ def require_argument(target: Target, name: str, value: Any) -> None:
         if not allowed:
             raise NotRun(f"argument {name} of {target.name} cannot be {_kind(item)}")
     _require_size(target, name, value)
+    if target.kind == "host" and name == "dtype" and not _is_number_type(value):
+        raise NotRun(f"argument {name} of {target.name} is no type of numbers")
+    if name in _KINDS and not _KINDS[name](value):
+        raise NotRun(f"argument {name} of {target.name} has a form that is not known here")
+
+
+def _is_keys(value: Any) -> bool:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return 0 < len(items) <= 64 and all(isinstance(item, str) for item in items)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number_type(value: Any) -> bool:
+    if value is None or isinstance(value, torch.dtype):
+        return True
+    try:
+        return np.dtype(value).kind in "biuf" if isinstance(value, (str, type)) else False
+    except (TypeError, ValueError, SyntaxError):
+        return False
+
+
+# What the host itself reads: in a form that it knows.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "keys": _is_keys,
+    "in_channels": _is_count,
+    "spatial_dims": lambda value: type(value) is int and value in (1, 2, 3),
+    "sw_batch_size": _is_count,
+    "output_dtype": _is_number_type,
+}
 
 
 def _flat(value: Any) -> list[Any]:

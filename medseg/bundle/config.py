@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from medseg.bundle.documents import Document
 from medseg.bundle.expressions import Expression, evaluate
 from medseg.bundle.functions import NotRun
 from medseg.bundle.targets import find_target
+from medseg.bundle.words import short
 from medseg.domain.errors import BundleError
 
 _DEEPEST = 100
@@ -85,14 +87,15 @@ class Config:
         return raw
 
     def _text(self, text: str) -> Any:
-        place = self.document.place(text)
         if text.startswith("%"):
-            raise NotRunError(f"{place}: the macro {_short(text)} is not run; write out what it stands for")
+            place = self.document.place(text)
+            raise NotRunError(f"{place}: the macro {short(text)} is not run; write out what it stands for")
         if text.startswith("$"):
             try:
                 return evaluate(Expression(text[1:]), self.value, self._load)
             except NotRun as error:
-                raise NotRunError(f"{place}: {_short(text)}: {_short(str(error), 160)}; {_HOW}") from error
+                place = self.document.place(text)
+                raise NotRunError(f"{place}: {short(text)}: {short(str(error), 160)}; {_HOW}") from error
         if text.startswith("@") and text[1:].replace("#", "").replace("::", "").replace("_", "").isalnum():
             return self.value(text[1:])
         return text
@@ -107,19 +110,19 @@ class Config:
             return None
         target = find_target(text)
         if target is None:
-            raise NotRunError(f"{place}: {_short(text)} is not in the table of what is run; {_HOW}")
+            raise NotRunError(f"{place}: {short(text)} is not in the table of what is run; {_HOW}")
         arguments = {}
         for key, item in raw.items():
             if key in _WORDS:
                 continue
             if key.startswith("_"):
-                raise NotRunError(f"{place}: {key} of {text} is not run; {_HOW}")
+                raise NotRunError(f"{place}: {short(key)} of {text} is not run; {_HOW}")
             if is_read(target, key):
                 arguments[key] = self._resolve(item, f"{name}#{key}")
                 try:
                     require_argument(target, key, arguments[key])
                 except NotRun as error:
-                    raise NotRunError(f"{place}: {error}; {_HOW}") from error
+                    raise NotRunError(f"{place}: {short(str(error), 160)}; {_HOW}") from error
         return Component(target, arguments, place)
 
 
@@ -130,11 +133,6 @@ def _is_disabled(raw: Any, value: Any) -> bool:
     return value is None and isinstance(raw, dict) and "_target_" in raw
 
 
-def _short(text: str, most: int = 80) -> str:
-    text = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
 def inside(folder: Path, path: Any) -> Path:
     """A path that a config names, inside the bundle's folder after every link is followed.
 
@@ -142,7 +140,11 @@ def inside(folder: Path, path: Any) -> Path:
     """
     if not isinstance(path, str):
         raise NotRun("a path that is no text")
-    found = Path(folder, path).resolve() if not Path(path).is_absolute() else Path(path).resolve()
-    if not found.is_relative_to(folder.resolve()):
-        raise NotRun(f"{_short(path)} lies outside the bundle's folder")
+    try:
+        found = Path(os.path.realpath(Path(folder, path)))
+        found.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
+        raise NotRun(f"{short(path)} is no path ({short(str(error))})") from error
+    if not found.is_relative_to(os.path.realpath(folder)):
+        raise NotRun(f"{short(path)} lies outside the bundle's folder")
     return found

@@ -84,6 +84,16 @@ def _no_constant(name: str) -> NoReturn:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, in Python so that deep nesting is an error and no crash; a key twice is refused."""
 
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > DEEPEST:  # before thousands of levels are read
+            raise ValueError(f"nested deeper than {DEEPEST}")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:

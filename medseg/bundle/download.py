@@ -85,7 +85,9 @@ def download(name: str, folder: Path, source: str, version: str | None = None, w
         if checksum is not None and _digest(archive, "sha1") != checksum:
             raise BundleError(f"{url}: its sha1 is not the {checksum[:12]}... of the zoo's list; nothing was unpacked")
         try:
-            unpack(archive).rename(target)
+            unpacked = unpack(archive, temporary / "unpacked")
+            unpacked.chmod(0o755)
+            unpacked.rename(target)
         except OSError as error:  # made by somebody else in the meantime
             raise OutputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from error
     finally:

@@ -9,11 +9,14 @@ tensors (`lambdas.py`).
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from medseg.bundle.functions import CONSTANTS, METHODS, PURE, TENSOR_FUNCTIONS, NotRun, bounded
@@ -59,7 +62,9 @@ class Expression:
             raise NotRun(f"longer than {LONGEST} characters or with a double underscore")
         self.references: dict[str, str] = {}
         try:
-            self.body = ast.parse(_REFERENCE.sub(self._name, text.strip()), mode="eval").body
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes and of numbers that run into words; one line is told
+                self.body = ast.parse(_REFERENCE.sub(self._name, text.strip()), mode="eval").body
             nodes = list(ast.walk(self.body))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise NotRun(f"no expression ({error})") from error
@@ -176,6 +181,8 @@ class Interpreter:
                 if len(node.ops) > 1 or isinstance(op, (ast.In, ast.NotIn, ast.Is, ast.IsNot)):
                     raise NotRun("a chained comparison of tensors is not run")
                 return _COMPARE[type(op)](*_broadcastable(_number(left), _number(right)))
+            if isinstance(op, (ast.Is, ast.IsNot)) and not any(v is None or isinstance(v, bool) for v in (left, right)):
+                raise NotRun("`is` of other than None, True and False is not run")
             result = _COMPARE[type(op)](_data(left), _data(right))
             if not result:
                 return result
@@ -195,8 +202,10 @@ class Interpreter:
         value, at = self.value(node.value, variables), self.value(node.slice, variables)
         if not isinstance(value, (list, tuple, dict, str, torch.Tensor)):
             raise NotRun(f"a subscript of {type(value).__name__} is not run")
-        if isinstance(value, torch.Tensor) and isinstance(at, (list, tuple)) and len(at) > 64:
-            raise NotRun("a subscript of more than 64 places is not run")
+        if isinstance(value, torch.Tensor):
+            _require_places(at)
+        elif not isinstance(at, (int, str, slice)):
+            raise NotRun(f"a subscript by {type(at).__name__} is not run")
         return value[at]
 
     def _lambda(self, node: ast.Lambda, variables: dict[str, Any]) -> Any:
@@ -262,11 +271,25 @@ def _tensor(value: Any) -> torch.Tensor:
     return value
 
 
+def _require_places(at: Any) -> None:
+    """Raises: NotRun for an index of other than numbers, slices, None, tensors and lists of up to 64 whole numbers.
+
+    Other sequences torch reads in two ways, and warns.
+    """
+    for item in at if isinstance(at, tuple) else (at,):
+        if isinstance(item, list):
+            if len(item) > 64 or not all(type(n) is int for n in item):
+                raise NotRun("a subscript of a list of other than up to 64 whole numbers is not run")
+        elif not (item is None or isinstance(item, (int, slice, torch.Tensor))):
+            raise NotRun(f"a subscript by {type(item).__name__} is not run")
+
+
 def _broadcastable(*values: Any) -> tuple[Any, ...]:
     """The values, if their joint shape is not larger than the bound allows; asked before memory is taken."""
     shapes = [v.shape for v in values if isinstance(v, torch.Tensor)]
     if shapes:
         largest = max(shape.numel() for shape in shapes)
-        if torch.broadcast_shapes(*shapes).numel() > 64 * max(largest, 1):
+        joint = np.broadcast_shapes(*map(tuple, shapes))  # torch's own imports sympy
+        if math.prod(joint) > 64 * max(largest, 1):
             raise NotRun("a tensor that grows more than 64 times is not run")
     return values

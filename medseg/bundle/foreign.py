@@ -147,6 +147,8 @@ def _document(folder: Path, path: Path) -> Document:
 
 
 def _overridden(document: Document, overrides: Mapping[str, Any]) -> Document:
+    if not overrides:
+        return document
     data = copy.deepcopy(document.data)
     for name, value in overrides.items():
         top, _, key = name.partition("#")

@@ -20,6 +20,7 @@ from medseg.bundle.bundle import (
 )
 from medseg.bundle.documents import read_document
 from medseg.bundle.foreign import ForeignBundle, read_foreign
+from medseg.bundle.words import short
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
 from medseg.domain.labels import LabelTable
@@ -56,7 +57,7 @@ def read_bundle(folder: Path) -> StoredBundle:
     try:
         bundle = _understand(metadata, config)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
-        what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        what = short(f"has no {error}" if isinstance(error, KeyError) else str(error), 300)
         raise BundleError(f"{folder}: not a bundle that this version can run: {what}") from error
     for name in _READ:
         forms = [getattr(configs, name)(bundle)]

@@ -67,7 +67,7 @@ def find_any(
 
 
 def find_folder(name: str) -> Path:
-    """Where the bundle of that name lies, or the folder itself, or what a zip holds, extracted beside it.
+    """Where the bundle of that name lies, or the folder itself, or what a zip holds, unpacked in MEDSEG_HOME.
 
     Raises: UsageError for an unknown one, naming those there are; BundleError for a zip that holds no bundle.
     """

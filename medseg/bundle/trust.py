@@ -31,10 +31,15 @@ def content_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def trusted_file() -> Path:
-    """Where digests of trusted bundles stand: in MEDSEG_HOME, or in .medseg of the user's home folder."""
+def home_folder() -> Path:
+    """Where this program keeps things of the user's: MEDSEG_HOME, or .medseg of the user's home folder."""
     home = os.environ.get("MEDSEG_HOME")
-    return (Path(home) if home else Path.home() / ".medseg") / "trusted.json"
+    return Path(home) if home else Path.home() / ".medseg"
+
+
+def trusted_file() -> Path:
+    """Where digests of trusted bundles stand."""
+    return home_folder() / "trusted.json"
 
 
 def is_trusted(folder: Path) -> bool:

@@ -66,26 +66,29 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
 
 
 @app.command("check")
-def check(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")]) -> None:
-    """Read the bundle, verify the digests of its files and load the weights into its network."""
-    from medseg.bundle.build import build_foreign_network
-    from medseg.bundle.foreign import ForeignBundle
-    from medseg.bundle.steps import built_steps
+def check(
+    bundle: Annotated[str, typer.Argument(help="A bundle's name, folder or zip.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Weights, metadata, files, what the network takes and gives, licences, and what other consumers would say.
+
+    Exit code 5 if something is wrong that nobody could do without.
+    """
+    from medseg.bundle import check as checking
     from medseg.bundle.store import find_any
-    from medseg.bundle.template import load_template
-    from medseg.bundle.weights import load_network
+    from medseg.domain.errors import BundleError
 
     stored = find_any(bundle)
-    if isinstance(stored, ForeignBundle):
-        built_steps(stored)
-        network = build_foreign_network(stored)
-        count = sum(parameter.numel() for parameter in network.parameters())
-        print(f"{Path(stored.folder)}: whole; {count} parameters, every key and shape as the network has them")
-        return
-    network = load_network(stored)
-    load_template(stored)
-    count = sum(parameter.numel() for parameter in network.parameters())
-    print(f"{Path(stored.folder)}: whole; {count} parameters, sha256 {stored.bundle.weights_sha256}")
+    checks = checking.all_checks(stored)
+    failed = [check for check in checks if check.state == "fails"]
+    if as_json:
+        print(checking.as_json(checks))
+    else:
+        for check in checks:
+            print(f"{check.state:5}  {check.topic:9}  {check.name}: {check.fact}")
+    if failed:
+        words = "; ".join(f"{check.topic}, {check.name}: {check.fact}" for check in failed)
+        raise BundleError(f"{Path(stored.folder)}: {len(failed)} of {len(checks)} checks fail: {words}")
 
 
 @app.command("localise")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from medseg.bundle.bundle import StoredBundle
     from medseg.cli.evaluating import Evaluation
 
 
@@ -42,7 +43,8 @@ def evaluate(
     keep_freed_memory()
     import json
 
-    from medseg.bundle.store import find_bundle
+    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.store import find_any
     from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
     from medseg.cli.score_page import write_score_page
     from medseg.domain.errors import PartialBatchError, UsageError
@@ -52,7 +54,9 @@ def evaluate(
 
     if card and split not in ("test", HELD_OUT):
         raise UsageError(f"--card: a card tells scores of test cases or of a fold held out, not of --split {split}")
-    stored = find_bundle(bundle)
+    stored = find_any(bundle)
+    if isinstance(stored, ForeignBundle) and (card or output is None):
+        raise UsageError(f"bundle {stored.name} is somebody else's and stays as it is: give -o FOLDER, and no --card")
     wishes = Wishes(depth, tta)
     settings = Settings(
         manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet, wishes
@@ -82,7 +86,7 @@ def evaluate(
 def _fill_card(done: Evaluation, manifest: Path) -> None:
     from medseg.bundle.card import fill_scores
 
-    stored, table, facts = done.stored, done.table, done.facts
+    stored, table, facts = cast("StoredBundle", done.stored), done.table, done.facts
     named = manifest.name if manifest.is_absolute() else manifest.as_posix()
     command = f"medseg evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
     command += "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in facts["asked for"].items())

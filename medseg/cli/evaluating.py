@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -12,9 +13,13 @@ from medseg.domain.wishes import NO_WISHES, Wishes
 if TYPE_CHECKING:
     import torch
 
+    from medseg.backends.precision import Precision
     from medseg.bundle.bundle import StoredBundle
+    from medseg.bundle.foreign import ForeignBundle
     from medseg.domain.manifest import Case, Manifest, Split
+    from medseg.domain.volume import Volume
     from medseg.inference.evaluate import Evaluated
+    from medseg.inference.result import Segmentation
     from medseg.metrics.table import Refused, ScoreTable
     from medseg.reports.gallery import Gallery
 
@@ -36,35 +41,39 @@ class Settings:
     quiet: bool
     wishes: Wishes = NO_WISHES
 
-    def cases_for(self, stored: StoredBundle) -> tuple[Case, ...]:
+    def cases_for(self, stored: StoredBundle | ForeignBundle) -> tuple[Case, ...]:
         """The cases of the split; "held-out": those of the fold that did not train the bundle.
 
         Raises: UsageError for an unknown split, or one that trained the bundle though it does not say so; InputError
         if it has no cases, or labels that are not the bundle's.
         """
+        from medseg.bundle.foreign import ForeignBundle
         from medseg.domain.errors import InputError, UsageError
         from medseg.domain.manifest import SPLITS, held_out
 
-        fold = stored.bundle.fold
+        own = None if isinstance(stored, ForeignBundle) else stored.bundle
+        name, fold = stored.name if isinstance(stored, ForeignBundle) else stored.bundle.name, own.fold if own else None
         if self.split not in (*SPLITS, HELD_OUT):
             raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT))}")
         if self.split == HELD_OUT:
             if fold is None:
-                raise UsageError(f"--split {HELD_OUT}: bundle {stored.bundle.name} was not trained with --fold")
+                raise UsageError(f"--split {HELD_OUT}: bundle {name} was not trained with --fold")
             cases = held_out(self.described, fold).part("validation")
         elif fold is not None:
             raise UsageError(
-                f"--split {self.split}: bundle {stored.bundle.name} was trained on all folds but {fold}, whatever the "
+                f"--split {self.split}: bundle {name} was trained on all folds but {fold}, whatever the "
                 f"split; give --split {HELD_OUT}"
             )
         else:
             cases = self.described.part(cast("Split", self.split))
         if not cases:
             raise InputError(f"{self.manifest}: has no {self.split} cases")
-        if self.described.labels != stored.bundle.labels:
-            raise InputError(
-                f"{self.manifest}: its label table is not that of bundle {stored.bundle.name}; compare both"
-            )
+        if isinstance(stored, ForeignBundle):
+            from medseg.inference.foreign_labels import require_labels
+
+            require_labels(stored, self.described.labels, str(self.manifest))
+        elif self.described.labels != stored.bundle.labels:
+            raise InputError(f"{self.manifest}: its label table is not that of bundle {name}; compare both")
         return cases
 
 
@@ -75,7 +84,7 @@ class Evaluation:
     facts: plain data that stand above the scores in the JSON file.
     """
 
-    stored: StoredBundle
+    stored: StoredBundle | ForeignBundle
     evaluated: Evaluated
     facts: dict[str, Any]
     gallery: Gallery
@@ -90,19 +99,18 @@ class Evaluation:
         return self.facts | {"seconds": dict(self.evaluated.seconds)} | self.table.to_dict()
 
 
-def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Settings) -> Evaluation:
+def evaluate_bundle(stored: StoredBundle | ForeignBundle, cases: tuple[Case, ...], settings: Settings) -> Evaluation:
     """Segment and score the cases; each refused one is told on stderr and the others go on.
 
     Raises: what is no refusal of a single case.
     """
     from medseg import __version__
     from medseg.backends.precision import choose_precision
-    from medseg.bundle.weights import load_network
+    from medseg.bundle.foreign import ForeignBundle
     from medseg.cli import progress
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_case
     from medseg.inference.evaluate import ScoredCase, evaluate_cases
-    from medseg.inference.model import load_model
     from medseg.io.manifest import data_root
     from medseg.io.manifest_build import sha256_of
     from medseg.metrics.ranking import badness, leading_metric
@@ -113,7 +121,12 @@ def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Set
     described = settings.described
     root = data_root(described, settings.manifest, settings.data)
     chosen: torch.device = choose_device(settings.device, settings.threads)
-    model = load_model(stored, chosen, choose_precision(settings.precision, chosen), settings.wishes)
+    precision = choose_precision(settings.precision, chosen)
+    run, told, asked = (
+        _foreign(stored, chosen, precision, settings.wishes)
+        if isinstance(stored, ForeignBundle)
+        else _ours(stored, chosen, precision, settings.wishes)
+    )
     gallery = Gallery()
     with progress.bar("evaluating", len(cases), settings.quiet) as advance:
 
@@ -132,26 +145,75 @@ def evaluate_bundle(stored: StoredBundle, cases: tuple[Case, ...], settings: Set
             advance(1)
 
         evaluated = evaluate_cases(
-            cases, lambda case: load_case(described, case, root), model, root, settings.tolerance, keep, tell
+            cases,
+            lambda case: load_case(described, case, root),
+            run,
+            described.labels,
+            root,
+            settings.tolerance,
+            keep,
+            tell,
         )
+    facts = {
+        **told,
+        "manifest": described.name,
+        "manifest_sha256": sha256_of(settings.manifest),
+        "split": settings.split,
+        "cases": len(cases),
+        "device": str(chosen.type),
+        "precision": precision,
+        "asked for": asked,
+        "tolerance": settings.tolerance,
+        "distance_unit": evaluated.distance_unit,
+        "medseg_version": __version__,
+    }
+    return Evaluation(stored, evaluated, facts, gallery)
+
+
+Run = Callable[["Volume", str], "Segmentation"]
+
+
+def _ours(
+    stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes
+) -> tuple[Run, dict[str, Any], dict[str, Any]]:
+    """How a case is segmented, facts of the bundle, and what was asked for beside it."""
+    from medseg.bundle.weights import load_network
+    from medseg.inference.model import load_model
+    from medseg.inference.segment import segment
+
+    model = load_model(stored, device, precision, wishes)
     facts = {
         "bundle": stored.bundle.name,
         "version": stored.bundle.version,
         "weights_sha256": stored.bundle.weights_sha256,
         "network": stored.bundle.network.preset,
         "parameters": sum(value.numel() for value in load_network(stored).parameters()),
-        "manifest": described.name,
-        "manifest_sha256": sha256_of(settings.manifest),
-        "split": settings.split,
-        "cases": len(cases),
-        "device": str(chosen.type),
-        "precision": model.precision,
-        "asked for": model.settings,
-        "tolerance": settings.tolerance,
-        "distance_unit": evaluated.distance_unit,
-        "medseg_version": __version__,
     }
-    return Evaluation(stored, evaluated, facts, gallery)
+    return (lambda volume, name: segment(volume, model, name=name)), facts, dict(model.settings)
+
+
+def _foreign(
+    bundle: ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes
+) -> tuple[Run, dict[str, Any], dict[str, Any]]:
+    """The same of a bundle that somebody else wrote.
+
+    Raises: UsageError for wishes that only networks of this project fulfil.
+    """
+    from medseg.bundle.build import build_foreign_network
+    from medseg.domain.errors import UsageError
+    from medseg.inference.foreign import load_foreign, segment_foreign
+
+    if wishes != NO_WISHES:
+        raise UsageError(f"--tta and --depth are for bundles of this project; {bundle.name} is somebody else's")
+    model = load_foreign(bundle, device, precision)
+    facts = {
+        "bundle": bundle.name,
+        "version": bundle.version,
+        "weights_sha256": bundle.weights_sha256,
+        "network": bundle.network.name,
+        "parameters": sum(value.numel() for value in build_foreign_network(bundle).parameters()),
+    }
+    return (lambda volume, name: segment_foreign(volume, model, name=name)), facts, {}
 
 
 def require_some(done: Evaluation) -> None:

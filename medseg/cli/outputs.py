@@ -12,6 +12,7 @@ from medseg.domain.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from medseg.domain.volume import Volume
+    from medseg.io.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Extras:
 
     labels: programs whose label tables are written: "itksnap", "slicer".
     split:  a folder with one mask for each label.
+    probabilities: a map of each label's.
     """
 
     statistics: bool = False
     preview: bool = False
     labels: tuple[str, ...] = ()
     split: bool = False
+    probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Plan:
     preview: Path | None = None
     tables: tuple[tuple[str, str, Path], ...] = ()
     split: Path | None = None
+    probabilities: Path | None = None
 
     @property
     def mask(self) -> Path:
@@ -51,11 +55,27 @@ class Plan:
         return self.masks[0][1]
 
     @property
+    def folder(self) -> Path:
+        """Where all outputs lie, those of the single labels one level deeper."""
+        return self.mask.parent
+
+    @property
     def outputs(self) -> tuple[Path, ...]:
         """All files that are written, the masks first; of the single labels the folder."""
         tables = [path for _, _, path in self.tables]
-        others = [path for path in (self.statistics, self.preview, self.split) if path is not None]
+        others = [path for path in (self.statistics, self.preview, self.split, self.probabilities) if path is not None]
         return (*(path for _, path in self.masks), *tables, *others)
+
+    def files(self) -> dict[str, Path]:
+        """What of the outputs is there, by name relative to the folder; of the single labels each file."""
+        split = sorted(self.split.iterdir()) if self.split is not None and self.split.is_dir() else []
+        files = [path for path in self.outputs if path != self.split] + split
+        return {path.relative_to(self.folder).as_posix(): path for path in files if path.is_file()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the outputs that are files, relative to the folder, the first mask's first."""
+        return tuple(path.name for path in self.outputs if path != self.split)
 
     def require_kind(self, volume: Volume) -> None:
         """Raises: UsageError if this image's mask cannot be written in one of the forms."""
@@ -87,10 +107,10 @@ def plan_outputs(
     names = parse_forms(types)
     if unknown := [name for name in extras.labels if name not in LABEL_TABLES]:
         raise UsageError(f"--labels {unknown[0]}: give {' or '.join(LABEL_TABLES)}, or both with a comma between")
-    single = output.name.lower().endswith(FILES)
+    single = is_file_name(output)
     if single and len(inputs) > 1:
         raise UsageError(f"-o {output}: one file for {len(inputs)} inputs; give a folder")
-    folder = output.parent if single else output
+    folder = output_folder(output)
     plans: list[Plan] = []
     for source in inputs:
         case = (case_of or case_name)(source)
@@ -113,6 +133,7 @@ def plan_outputs(
                     for ending in LABEL_TABLES[program]
                 ),
                 folder / (beside if single else f"{case}_seg") if extras.split else None,
+                folder / f"{beside}_prob.nii.gz" if extras.probabilities else None,
             )
         )
     _require_distinct(plans)
@@ -120,10 +141,36 @@ def plan_outputs(
     for path in (path for plan in plans for path in plan.outputs):
         if path.absolute() in sources:
             raise UsageError(f"{path}: is an input and would be written over; choose another output")
-        if _exists(path) and not overwrite:
-            raise OutputError(f"{path}: exists already; give --overwrite or another output")
     require_writable(folder)
+    if not overwrite:
+        require_absent(plans)
+    for path in (path for plan in plans for path in plan.outputs):
+        _exists(path)
     return plans
+
+
+def is_file_name(output: Path) -> bool:
+    """Whether `-o` names the mask's file, not a folder."""
+    return output.name.lower().endswith(FILES)
+
+
+def output_folder(output: Path) -> Path:
+    """The folder that all outputs go to."""
+    return output.parent if is_file_name(output) else output
+
+
+def require_absent(
+    plans: Sequence[Plan], journal: Journal | None = None, resume: bool = False, overwrite: bool = False
+) -> None:
+    """Raises: OutputError if an output exists that neither `overwrite` nor, with `resume`, the journal allows."""
+    for plan in plans:
+        entry = journal.latest.get(plan.names[0]) if journal is not None else None
+        known = entry is not None and bool(entry.outputs)
+        for path in plan.outputs:
+            if overwrite or (resume and known) or not _exists(path):
+                continue
+            way = "--resume to go on with a run that was stopped, --overwrite" if known else "--overwrite"
+            raise OutputError(f"{path}: exists already; give {way} or another output")
 
 
 def _require_distinct(plans: Sequence[Plan]) -> None:

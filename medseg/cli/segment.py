@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from medseg.cli import doubts as d
 
-if TYPE_CHECKING:
-    from medseg.cli.outputs import Plan
-    from medseg.domain.doubts import Doubts
-    from medseg.inference.foreign import ForeignModel
-    from medseg.inference.model import Model
-    from medseg.inference.region import Box
-
 
 def segment(
+    context: typer.Context,
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder, or the mask's file for a single input.")],
     bundle: Annotated[
         str, typer.Option("-b", "--bundle", help="A bundle's name, folder or zip; see `medseg bundle list`.")
     ],
     inputs: Annotated[
-        list[Path] | None, typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders.")
+        list[Path] | None,
+        typer.Argument(help="NIfTI or NRRD files, PNG or TIFF pictures, DICOM folders, or a folder of files."),
     ] = None,
     image: Annotated[
         list[str] | None, typer.Option(help="NAME=PATH, once for each image that the bundle takes of one case.")
@@ -68,117 +62,63 @@ def segment(
     preview: Annotated[bool, typer.Option("--preview", help="Also write a picture of the mask.")] = False,
     labels: Annotated[str, typer.Option(help="Also write label tables: itksnap, slicer or both.")] = "",
     split: Annotated[bool, typer.Option("--split", help="Also write a folder with one mask for each label.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each label's probability, as CASE_prob.nii.gz.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with several inputs where a run ended; what is done and unchanged stays."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say errors only.")] = False,
 ) -> None:
     """Segment images with a bundle; one mask for each input, on the input's own grid."""
     from medseg.cli import progress
+    from medseg.cli.batch import Batch, segment_all
     from medseg.cli.foreign import find_said, named_images, parse_settings
     from medseg.cli.memory import keep_freed_memory
-    from medseg.cli.outputs import Extras, plan_outputs
+    from medseg.cli.outputs import Extras, output_folder, plan_outputs, require_absent
     from medseg.domain.errors import UsageError
     from medseg.domain.wishes import Wishes
+    from medseg.io.images import images_of
+    from medseg.io.journal import beside_no_batch, open_journal
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
         raise UsageError(f"--precision {precision}: give auto, fp32, bf16 or fp16")
     doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
-    extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split)
+    extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split, probabilities)
     images = named_images(image or [], inputs or [])
-    sources = [next(iter(images.values()))] if images else inputs or []
-    plans = plan_outputs(sources, output, form, extras, overwrite)
+    sources = [next(iter(images.values()))] if images else images_of(inputs or [], output)
+    plans = plan_outputs(sources, output, form, extras, overwrite=True)
+    folder = output_folder(output)
     keep_freed_memory()
-    from medseg.backends.backend import Asked, backend_name
-    from medseg.backends.precision import choose_precision
-    from medseg.cli.device import choose_device
-    from medseg.inference.model import fast_depth, load_model
-    from medseg.inference.region import parse_box
+    with ExitStack() as held:
+        journal = None
+        if resume or len(plans) > 1:
+            journal = held.enter_context(open_journal(folder))
+        else:
+            held.enter_context(beside_no_batch(folder))
+        require_absent(plans, journal, resume, overwrite)
+        from medseg.backends.backend import Asked, backend_name
+        from medseg.backends.precision import choose_precision
+        from medseg.bundle.bundle import StoredBundle
+        from medseg.cli.device import choose_device
+        from medseg.inference.model import fast_depth, load_model
+        from medseg.inference.probabilities import probability_channels
+        from medseg.inference.region import parse_box
 
-    boxes = [parse_box(text) for text in roi or []]
-    stored = find_said(bundle, parse_settings(settings or []), trust)
-    chosen = choose_device(device, threads)
-    if fast and depth is not None:
-        raise UsageError("--fast chooses the depth; leave --depth out")
-    wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
-    asked = Asked(backend_name(backend), len(plans), progress.tell_nobody if quiet else progress.say_backend)
-    model = load_model(stored, chosen, choose_precision(precision, chosen), wishes, asked)
-    _run(plans, Run(model, images, tuple(boxes), doubts, quiet), as_json)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all inputs of one command have in common; images: those of the one case by name, if it has several."""
-
-    model: Model | ForeignModel
-    images: dict[str, Path]
-    boxes: tuple[Box, ...]
-    doubts: Doubts
-    quiet: bool
-
-
-def _run(plans: list[Plan], run: Run, as_json: bool) -> None:
-    import json
-
-    from medseg.cli.memory import is_out_of_memory
-    from medseg.domain.errors import InputError, MedsegError, PartialBatchError, ResourceError, UsageError
-    from medseg.inference.segment import NotFiniteError
-
-    reports: list[dict[str, Any]] = []
-    failed: list[MedsegError] = []
-    for plan in plans:
-        try:
-            reports.append(_one(plan, run))
-        except (InputError, NotFiniteError, UsageError) as error:  # it is this image; the next one may do
-            if len(plans) == 1:
-                raise
-            failed.append(error)
-            print(f"medseg: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise ResourceError(f"{plan.source}: not enough memory; segment a smaller region (--roi)") from error
-    if as_json:
-        print(json.dumps(reports, indent=1))
-    if len(failed) == len(plans):
-        raise InputError(f"all {len(plans)} inputs were refused, for the reasons above")
-    if failed:
-        raise PartialBatchError(f"{len(failed)} of {len(plans)} inputs were refused, the others are done")
-
-
-def _one(plan: Plan, run: Run) -> dict[str, Any]:
-    from dataclasses import replace
-
-    from medseg.cli import progress
-    from medseg.cli.foreign import read_case
-    from medseg.cli.forms import form_notes
-    from medseg.cli.writing import write_outputs
-    from medseg.domain.algorithm import Algorithm
-    from medseg.inference.segment import expected_windows, segment
-    from medseg.io.images import read_image
-
-    model, boxes, quiet = run.model, run.boxes, run.quiet
-    if run.images:
-        volume = read_case(run.images, model, run.doubts)
-    else:
-        volume = read_image(plan.source, run.doubts, model.bundle.modality)
-    plan.require_kind(volume)
-    with progress.bar(plan.case, 0 if boxes else expected_windows(volume, model.bundle), quiet) as advance:
-        result = segment(volume, model, boxes, str(plan.source), advance)
-    report = replace(
-        result.report,
-        case=plan.case,
-        outputs=tuple(map(str, plan.outputs)),
-        source=str(plan.source.absolute()),
-        notes=(*result.report.notes, *form_notes([form for form, _ in plan.masks], volume)),
-    )
-    algorithm = Algorithm(model.bundle.name, model.bundle.version, model.bundle.weights_sha256)
-    write_outputs(plan, volume, replace(result, report=report), algorithm)
-    if not quiet:
-        for measure in report.measures:
-            print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)
-        if report.quality is not None:
-            print(f"{plan.case}: {progress.quality_in_words(report.quality)}", file=sys.stderr)
-        for note in report.notes:
-            print(f"{plan.case}: note: {note}", file=sys.stderr)
-        print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)
-    return report.to_dict()
+        boxes = [parse_box(text) for text in roi or []]
+        stored = find_said(bundle, parse_settings(settings or []), trust)
+        if probabilities:
+            probability_channels(stored.bundle if isinstance(stored, StoredBundle) else stored)
+        chosen = choose_device(device, threads)
+        if fast and depth is not None:
+            raise UsageError("--fast chooses the depth; leave --depth out")
+        wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
+        asked = Asked(backend_name(backend), len(plans), progress.tell_nobody if quiet else progress.say_backend)
+        model = load_model(stored, chosen, choose_precision(precision, chosen), wishes, asked)
+        batch = Batch(model, images, tuple(boxes), doubts, quiet)
+        if journal is not None:
+            batch = batch.journalled(journal, stored.folder, context.params, resume)
+        segment_all(plans, batch, as_json)

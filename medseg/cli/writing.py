@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 def write_outputs(plan: Plan, volume: Volume, result: Segmentation, algorithm: Algorithm) -> None:
-    """The masks and what else was asked for; the masks come first."""
+    """The masks and what else was asked for; the masks come first. The same case gives the same bytes each time."""
     import json
 
     from medseg.io.files import write_text
 
     write_masks(plan, volume, result.label_map, algorithm)
     if plan.statistics is not None:
-        write_text(plan.statistics, json.dumps(result.report.to_dict(), indent=1) + "\n")
+        timed = ("seconds", "backend")  # which hold what was measured, another time something else
+        facts = {name: value for name, value in result.report.to_dict().items() if name not in timed}
+        write_text(plan.statistics, json.dumps(facts, indent=1) + "\n")
     if plan.preview is not None:
         from medseg.reports.preview import write_preview
 
@@ -62,16 +64,17 @@ def write_masks(plan: Plan, volume: Volume, label_map: LabelMap, algorithm: Algo
 
 
 def _write_file(form: str, label_map: LabelMap, path: Path, volume: Volume | None) -> None:
-    from medseg.io.nifti import write_nifti
-    from medseg.io.picture import write_picture_mask
-
     if form == "nifti":
+        from medseg.io.nifti import write_nifti
+
         write_nifti(label_map, path, volume)
     elif form == "seg-nrrd":
         from medseg.io.seg_nrrd import write_seg_nrrd
 
         write_seg_nrrd(label_map, path)
     else:
+        from medseg.io.picture import write_picture_mask
+
         write_picture_mask(label_map, path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from medseg.domain.errors import UsageError
@@ -36,6 +37,11 @@ def from_plain(kind: type[Spec], data: Any, where: str = "") -> Spec:
     never half understood.
     """
     return typing.cast(Spec, _build(kind, data, where or kind.__name__))
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind)  # by `eval` of our own words: once
 
 
 def _build(kind: Any, data: Any, where: str) -> Any:
@@ -89,7 +95,7 @@ def _build_tuple(arguments: tuple[Any, ...], data: Any, where: str) -> Any:
 def _build_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise UsageError(f"{where}: expected an object, got {data!r}")
-    hints, fields = get_type_hints(kind), {f.name: f for f in dataclasses.fields(kind)}
+    hints, fields = _hints(kind), {f.name: f for f in dataclasses.fields(kind)}
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise UsageError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(fields)}")

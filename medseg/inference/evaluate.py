@@ -16,8 +16,7 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap, LabelTable
 from medseg.domain.manifest import Case
 from medseg.domain.volume import Volume
-from medseg.inference.model import Model
-from medseg.inference.segment import NotFiniteError, segment
+from medseg.inference.result import NotFiniteError, Segmentation
 from medseg.metrics.instances import aggregated_jaccard, average_precision, count_error, panoptic_quality
 from medseg.metrics.overlap import dice, iou, pixel_accuracy, precision, recall, volume_error
 from medseg.metrics.surface import hausdorff95, surface_dice
@@ -56,7 +55,8 @@ class Evaluated:
 def evaluate_cases(
     cases: Sequence[Case],
     load: Load,
-    model: Model,
+    run: Callable[[Volume, str], Segmentation],
+    labels: LabelTable,
     root: Path = Path(),
     tolerance: float = 1.0,
     on_scored: Callable[[ScoredCase], None] = lambda scored: None,
@@ -65,6 +65,8 @@ def evaluate_cases(
     """Segment and score case by case. One that is refused stands in the table as such, and the others go on.
 
     load:      the image and its mask in label values, on one grid; it may refuse too.
+    run:       the segmentation of an image, whose path messages name.
+    labels:    of the masks; each is scored.
     root:      the folder of the files; reasons name them from there, so that tables can be handed on.
     tolerance: of the surface Dice.
     Raises:    what is no refusal of a single case: a damaged bundle, no memory.
@@ -74,12 +76,11 @@ def evaluate_cases(
     seconds: dict[str, float] = {}
     agreements: dict[str, float] = {}
     calibrated: set[bool] = set()
-    labels = model.bundle.labels
     for case in cases:
         try:
             volume, values = load(case)
             started = time.perf_counter()
-            result = segment(volume, model, name=case.image)
+            result = run(volume, case.image)
             prediction = result.label_map
             seconds[case.id] = round(time.perf_counter() - started, 4)
         except REFUSALS as error:

@@ -56,10 +56,15 @@ def require_size(volume: Volume, bundle: Bundle, name: str) -> None:
         )
 
 
-def require_enough_memory(volume: Volume, bundle: Bundle, name: str) -> None:
-    """Raises: ResourceError, with the need in GiB, where the image on the network's grid would not fit."""
+def require_enough_memory(volume: Volume, bundle: Bundle, name: str, beside_bytes: int = 0) -> None:
+    """Raises: ResourceError, with the need in GiB, where the image on the network's grid would not fit.
+
+    beside_bytes: what others will take.
+    """
     shape = " x ".join(map(str, volume.geometry.shape_ijk))
-    require_memory(name, need_bytes(volume, bundle), f"segmenting {shape} voxels", "segment a part (--roi)")
+    require_memory(
+        name, need_bytes(volume, bundle) + beside_bytes, f"segmenting {shape} voxels", "segment a part (--roi)"
+    )
 
 
 def need_bytes(volume: Volume, bundle: Bundle) -> int:
@@ -74,8 +79,6 @@ def need_bytes(volume: Volume, bundle: Bundle) -> int:
     if bundle.preprocess.spacing_mm is None:
         return source * 12 * channels + streamed
     grid = prod(shape)
-    if _is_sheared(volume.geometry):  # the logits of the whole image are kept
-        return source * _SOURCE + grid * (_GRID + 4 * classes)
     before = source * _ALONE if grid == source else source * _SOURCE + grid * _GRID
     return max(before, source * _LABELS + grid * 4 * channels + streamed)
 
@@ -88,8 +91,3 @@ def grid_shape(geometry: Geometry, bundle: Bundle) -> tuple[int, ...]:
     directions = np.abs(geometry.affine_ras[:3, : geometry.spatial_dims])
     sizes = [spacing_mm[axis] for axis in directions.argmax(0)]
     return tuple(max(round(e / s), 1) for e, s in zip(geometry.extent_mm, sizes, strict=True))
-
-
-def _is_sheared(geometry: Geometry) -> bool:
-    axes = geometry.perpendicular().affine_ras[:3, :3] / np.linalg.norm(geometry.affine_ras[:3, :3], axis=0)
-    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.quiet import quiet
 from medseg.bundle.steps import Step, built_steps, run_steps
-from medseg.domain.errors import BundleError
+from medseg.domain.errors import BundleError, ResourceError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import BackendChoice, Measure, Report
 from medseg.domain.volume import Volume
+from medseg.inference.clock import Clock
+from medseg.inference.foreign_decision import decision_of
 from medseg.inference.foreign_image import loaded, require_suits
 from medseg.inference.foreign_labels import label_values, table_of
 from medseg.inference.measure import measure
@@ -60,9 +63,11 @@ def segment_foreign(
     boxes: Sequence[Box] = (),
     name: str = "",
     on_window: Callable[[int], None] | None = None,
+    clock: Clock | None = None,
 ) -> Segmentation:
     """The mask that the bundle's own steps give, on the volume's grid; as `segment` does for our bundles."""
     started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
+    clock = clock or Clock()
     volume = require_suits(volume, bundle, name)
     parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
     voxels = np.zeros(volume.geometry.shape_ijk, np.uint16)
@@ -77,7 +82,7 @@ def segment_foreign(
 
     for part, start in parts:
         require_contrast(name, part)
-        labels, more = _segment_part(part, model, count)
+        labels, more = _segment_part(part, model, count, clock)
         notes += [note for note in more if note not in notes]
         found.append((labels, part))
         target = voxels[tuple(slice(s, s + n) for s, n in zip(start, labels.shape, strict=True))]
@@ -88,7 +93,8 @@ def segment_foreign(
     measures: list[Measure] = []
     for n, (labels, part) in enumerate(found):
         where = str(boxes[n]) if boxes else None
-        measures += measure(LabelMap(labels.astype(voxels.dtype), part.geometry, table), part, where)
+        with clock.part("measure"):
+            measures += measure(LabelMap(labels.astype(voxels.dtype), part.geometry, table), part, where)
     report = Report(
         case=volume.case,
         bundle=bundle.about.name,
@@ -99,7 +105,7 @@ def segment_foreign(
         device=str(model.device),
         precision=model.precision,
         windows=counted,
-        seconds={"segment": round(time.perf_counter() - started, 3)},
+        seconds={**clock.seconds(), "segment": round(time.perf_counter() - started, 4)},
         measures=tuple(measures),
         notes=(*notes, *more),
         settings={"roi": [str(box) for box in boxes]},
@@ -109,25 +115,32 @@ def segment_foreign(
 
 
 def _segment_part(
-    part: Volume, model: ForeignModel, on_window: Callable[[int], None]
+    part: Volume, model: ForeignModel, on_window: Callable[[int], None], clock: Clock
 ) -> tuple[NDArray[np.uint16], list[str]]:
     """Label values (*S) on the part's grid, and notes."""
     steps = built_steps(model.bundle)
-    data, crop = loaded(part, model.bundle), None
-    for step in steps.before:
-        before = data.get("image")
-        data = run_steps([step], data, part.case)
-        if step.name == "CropForegroundd":
-            crop = before
+    with clock.part("preprocess"):
+        data, crop = loaded(part, model.bundle), None
+        for step in steps.before:
+            before = data.get("image")
+            data = run_steps([step], data, part.case)
+            if step.name == "CropForegroundd":
+                crop = before
     image = data.get("image")
     if not isinstance(image, MetaTensor) or image.ndim != 1 + len(image.shape[1:]):
         raise BundleError(f"{model.bundle.config}: the preprocessing leaves no image of the key 'image'")
     try:
-        return _after(part, model.bundle, _slabs(image, model, model.network, on_window), data, crop)
+        slabs = _slabs(image, model, clock.network(model.network, model.device), on_window)
+        with clock.part("labels"):
+            labels, notes = _after(part, model.bundle, clock.slabs(slabs), data, crop)
+        if window_spec(model.bundle.inferer, image.shape[1:]) is None:
+            notes = [*notes, f"windows placed and blended by MONAI's own {model.bundle.inferer.name}"]
+        return labels, notes
     except NotFinite:
         try:
-            slabs = _slabs(image, model, model.exact, lambda _: None)
-            labels, notes = _after(part, model.bundle, slabs, data, crop)
+            slabs = _slabs(image, model, clock.network(model.exact, model.device), lambda _: None)
+            with clock.part("labels"):
+                labels, notes = _after(part, model.bundle, clock.slabs(slabs), data, crop)
         except NotFinite:
             raise NotFiniteError(
                 f"{part.case}: bundle {model.bundle.about.name} computes NaN on this image; check the image's values"
@@ -143,7 +156,10 @@ def _slabs(
     tensor = image.as_tensor().float().to(model.device)
     spec = window_spec(model.bundle.inferer, image.shape[1:])
     if spec is not None:
-        yield from finite(stream(network, tensor, spec, on_window))
+        try:
+            yield from finite(stream(network, tensor, spec, on_window))
+        except ResourceError as error:
+            raise ResourceError(f"{model.bundle.name}: {error}") from error
         return
     with torch.inference_mode(), quiet():
         try:
@@ -170,7 +186,11 @@ def _after(
         def decide(values: Tensor) -> Tensor:
             return _on_prediction(steps.rest, values, part.case)[0]
 
-        labels: NDArray[np.uint16] = labels_on_source(slabs, grid, source, decide, np.uint16)
+        head = next(slabs)
+        decision = decision_of(plan.rest, len(head.logits), decide)
+        slabs = chain([head], slabs)
+        del head
+        labels: NDArray[np.uint16] = labels_on_source(slabs, grid, source, decision, np.uint16)
         return labels, [plan.in_words()]
     parts = list(slabs)
     whole = torch.cat([slab.logits for slab in parts], 1 + parts[0].axis)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import keys_of
-from medseg.domain.errors import BundleError
+from medseg.domain.errors import BundleError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelTable
 
@@ -129,6 +129,19 @@ def table_of(bundle: ForeignBundle, values: Iterable[int]) -> tuple[LabelTable, 
         labels[clean] = Label(value, clean, (red, green, blue))
     notes = [f"metadata.json names no label {', '.join(map(str, unnamed))}; called label_<value>"] if unnamed else []
     return LabelTable(tuple(labels.values())), notes
+
+
+def require_labels(bundle: ForeignBundle, wanted: LabelTable, where: str) -> None:
+    """Raises: InputError unless the bundle has each of the labels, by the same value and, capitals aside, name."""
+    names = {label.value: label.name for label in table_of(bundle, ())[0]} if bundle.about.outputs else {}
+    for label in wanted:
+        name = names.get(label.value)
+        if name is None or name.casefold() != label.name.casefold():
+            called = f"calls {label.value} {name!r}" if name else f"has no name for {label.value}"
+            raise InputError(
+                f"{where}: label {label.value} is {label.name!r}, bundle {bundle.about.name} {called}; "
+                "labels are scored where value and name are the same: write a manifest with the bundle's"
+            )
 
 
 def _channels_are_values(bundle: ForeignBundle) -> bool:

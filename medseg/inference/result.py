@@ -40,3 +40,4 @@ def finite(slabs: Iterable[Slab]) -> Iterator[Slab]:
         if not torch.isfinite(slab.logits).all():
             raise NotFinite
         yield slab
+        del slab  # before the next one is made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,27 +13,28 @@ from numpy.typing import NDArray
 from medseg import __version__
 from medseg.bundle.bundle import Bundle
 from medseg.bundle.foreign import ForeignBundle
-from medseg.data.preprocess import preprocess
-from medseg.data.reader import fit_channels
+from medseg.data.preprocess import OnGrid
 from medseg.domain.box import Box
-from medseg.domain.errors import FieldOfViewError, InputError
-from medseg.domain.geometry import Float64Array, Geometry
+from medseg.domain.errors import ResourceError
+from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
-from medseg.inference.fit import require_enough_memory, require_size, require_spacing
-from medseg.inference.foreign import ForeignModel, segment_foreign
-from medseg.inference.localise import locate
+from medseg.inference.clock import Clock
 from medseg.inference.model import Model
-from medseg.inference.parts import Part, cropped, upright, whole
-from medseg.inference.resample import labels_on_source
+from medseg.inference.parts import Part, whole
+from medseg.inference.prepare import Prepared, is_to_be_localised, network_image, prepare
+from medseg.inference.probabilities import OnProbabilities, of_slice, probability_channels, softmax_of
+from medseg.inference.resample import OnValues, labels_on_source
 from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
-from medseg.inference.slices import pictures, put_back, require_sliceable, slicing_of
-from medseg.io.images import require_contrast
+from medseg.inference.slices import pictures, put_back, slicing_of
 from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Slab, collect, stream, window_count
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
 
 
 def segment(
@@ -42,35 +43,33 @@ def segment(
     boxes: Sequence[Box] = (),
     name: str = "",
     on_window: Callable[[int], None] | None = None,
+    on_probabilities: OnProbabilities | None = None,
 ) -> Segmentation:
     """The mask of a volume on its own grid; with boxes, only they are segmented and the rest is background.
 
     Where no box is given, the image is larger than the bundle's field of view and the bundle has a localiser, its
     regions are found in the image.
     name: how messages call the image.
-    Raises: InputError and its kinds where the image does not suit the bundle.
+    on_probabilities: told the probabilities on the volume's grid, see `inference.probabilities`.
+    Raises: InputError and its kinds where the image does not suit the bundle; UsageError where it has no probabilities.
     """
-    if isinstance(model, ForeignModel):
-        return segment_foreign(volume, model, boxes, name, on_window)
-    started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
-    require_fit(volume, bundle, name)
-    require_spacing(volume, bundle, name)
-    require_size(volume, bundle, name)
-    settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
-    seconds: dict[str, float] = {}
-    if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
-        located = locate(volume, bundle.localiser, model.template, name)
-        spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
-        parts = [upright(volume, located, region, spacing_mm) for region in located.boxes]
-        settings["located"] = located.to_plain()
-        seconds["localise"] = round(time.perf_counter() - started, 3)
-    else:
-        parts = [cropped(volume, box, name) for box in boxes] or [whole(volume)]
-        for part in parts:
-            require_field_of_view(part.seen, bundle, name, boxed=bool(boxes))
-    for part in parts:
-        require_contrast(name, part.seen)
-        require_enough_memory(part.seen, bundle, name)
+    return segment_prepared(prepare(volume, model, boxes, name), model, on_window, on_probabilities)
+
+
+def segment_prepared(
+    prepared: Prepared,
+    model: Model | ForeignModel,
+    on_window: Callable[[int], None] | None = None,
+    on_probabilities: OnProbabilities | None = None,
+) -> Segmentation:
+    """The rest of `segment`, from the first window on."""
+    started, clock, volume = time.perf_counter(), prepared.clock, prepared.volume
+    channels = [] if on_probabilities is None else probability_channels(model.bundle)
+    if not isinstance(model, Model):
+        from medseg.inference.foreign import segment_foreign  # by way of MONAI, which takes long to import
+
+        return segment_foreign(volume, model, prepared.boxes, prepared.name, on_window, clock)
+    bundle = model.bundle
     instances = bundle.labels.kind == "instances"
     dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
     voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)
@@ -78,14 +77,17 @@ def segment(
     notes = list(volume.notes)
     windows = 0
     agreements: list[float] = []
-    model.expect(sum(expected_windows(part.seen, bundle) for part in parts))
-    for part in parts:
-        labels, count, note = _segment_part(part, model, on_window)
+    model.expect(sum(expected_windows(part.seen, bundle) for part in prepared.parts))
+    for n, part in enumerate(prepared.parts):
+        image = prepared.first if n == 0 else network_image(part, bundle, clock)
+        on_values = None if on_probabilities is None else softmax_of(part, voxels, on_probabilities)
+        labels, count, note = _segment_part(part, image, model, clock, on_window, on_values)
         windows += count
         if model.voters:
-            agreements.append(_agreement(part, labels, model))
+            agreements.append(_agreement(part, image, labels, model, clock))
         notes += [note] if note else []
-        measures += part.measured(LabelMap(labels.astype(dtype), part.source.geometry, bundle.labels))
+        with clock.part("measure"):
+            measures += part.measured(LabelMap(labels.astype(dtype), part.source.geometry, bundle.labels))
         labels = labels.astype(voxels.dtype)
         if instances:
             labels[labels > 0] += voxels.max()  # every box counts from 1
@@ -103,10 +105,10 @@ def segment(
         device=str(model.device),
         precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
-        seconds={**seconds, "segment": round(time.perf_counter() - started - seconds.get("localise", 0.0), 3)},
+        seconds={**clock.seconds(), "segment": round(time.perf_counter() - started, 4)},
         measures=tuple(measures),
         notes=tuple(notes),
-        settings=settings,
+        settings={**(prepared.settings or {}), **({"probabilities": channels} if channels else {})},
         quality=quality_of(agreements, bundle),
         backend=model.choice,
     )
@@ -132,72 +134,34 @@ def expected_windows(volume: Volume, bundle: Bundle | ForeignBundle) -> int:
     return sum(window_count(shape, bundle.window) for shape in shapes)
 
 
-def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
-    """Raises: InputError for another number of axes, colour in a grey model or another modality."""
-    dims = bundle.network.spatial_dims
-    if volume.geometry.spatial_dims > dims:
-        require_sliceable(bundle, name)
-    elif volume.geometry.spatial_dims < dims:
-        kinds = {2: "a picture", 3: "a volume"}
-        raise InputError(
-            f"{name}: is {kinds[volume.geometry.spatial_dims]} of {volume.geometry.shape_ijk} voxels, bundle "
-            f"{bundle.name} takes {kinds[dims]}; give another image or another bundle"
-        )
-    fit_channels(volume, bundle.preprocess.channels, name)
-    if volume.modality is not None and volume.modality != bundle.modality:
-        raise InputError(
-            f"{name}: its modality is {volume.modality}, bundle {bundle.name} takes {bundle.modality}; "
-            f"give another image or bundle, or --force {bundle.modality} if the file is wrong about it"
-        )
-
-
-def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool) -> None:
-    """Raises: FieldOfViewError where the bundle declares a size of image and this one has another."""
-    if bundle.field_of_view is None:
-        return
-    extent = _extent_ras_mm(volume)
-    low, high = np.array(bundle.field_of_view.smallest_mm), np.array(bundle.field_of_view.largest_mm)
-    if (extent < low).any() or (extent > high).any():
-        ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
-        what = "the --roi box" if boxed else "the image"
-        raise FieldOfViewError(
-            f"{name}: {what} shows {' x '.join(f'{e:.0f}' for e in extent)} mm, bundle {bundle.name} was trained on "
-            f"crops of {ranges} mm (right-left, front-back, up-down); "
-            + ("give a box of that size" if boxed else "say where to look with --roi x,y,z,dx,dy,dz")
-        )
-
-
-def is_to_be_localised(volume: Volume, bundle: Bundle) -> bool:
-    """Whether the image shows more than the network takes and the bundle knows where to look."""
-    if bundle.localiser is None or bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
-        return False
-    return bool((_extent_ras_mm(volume) > np.array(bundle.field_of_view.largest_mm)).any())
-
-
-def _extent_ras_mm(volume: Volume) -> Float64Array:
-    """Edge lengths, along R, A and S, of the box around the image."""
-    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
-    return directions @ np.array(volume.geometry.extent_mm)
-
-
-def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
-    """Label values (*S) on the part's source grid, the number of windows and a note."""
+def _segment_part(
+    part: Part,
+    image: OnGrid | None,
+    model: Model,
+    clock: Clock,
+    on_window: Callable[[int], None] | None,
+    on_values: OnValues | None = None,
+) -> tuple[NDArray[Any], int, str]:
+    """Label values (*S) on the part's source grid, the number of windows and a note; image: as `network_image`."""
     bundle = model.bundle
-    if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
-        return _segment_slices(part, model, on_window)
-    (image,) = preprocess(part.seen, bundle.preprocess)
-    count = window_count(image.shape[1:], bundle.window)
-    grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
+    if image is None:
+        return _segment_slices(part, model, clock, on_window, on_values)
+    shape = tuple(image.values.shape[1:])
+    count = window_count(shape, bundle.window)
+    grid = Geometry(shape, image.affine_ras)
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
-    tensor = image.as_tensor()
+    tensor = image.values
     try:
-        network = model.network if model.body is None else model.body
+        network = clock.network(model.network if model.body is None else model.body, model.device)
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
-        return part.kept(_decide(slabs, grid, source, bundle)), count, ""
+        return part.kept(_decide(slabs, grid, source, bundle, clock, on_values)), count, ""
+    except ResourceError as error:  # a window does not fit; only here it is known of which image
+        raise ResourceError(f"{part.seen.case}: {error}") from error
     except NotFinite:
-        slabs = finite(stream(model.exact, tensor, bundle.window, device=model.device))
+        network = clock.network(model.exact, model.device)
+        slabs = finite(stream(network, tensor, bundle.window, device=model.device))
         try:
-            labels = _decide(slabs, grid, source, bundle)
+            labels = _decide(slabs, grid, source, bundle, clock, on_values)
         except NotFinite:
             raise NotFiniteError(
                 f"{part.seen.case}: bundle {bundle.name} computes NaN on this image; check the image's values"
@@ -205,11 +169,10 @@ def _segment_part(part: Part, model: Model, on_window: Callable[[int], None] | N
         return part.kept(labels), count, f"{model.precision} overflowed; computed again in fp32"
 
 
-def _agreement(part: Part, labels: NDArray[Any], model: Model) -> float:
+def _agreement(part: Part, image: OnGrid | None, labels: NDArray[Any], model: Model, clock: Clock) -> float:
     """How well the voters' masks agree with this one and with each other."""
-    others = [
-        _segment_part(part, replace(model, network=voter, body=None, head=None), None)[0] for voter in model.voters
-    ]
+    models = [replace(model, network=voter, body=None, head=None) for voter in model.voters]
+    others = [_segment_part(part, image, voter, clock, None)[0] for voter in models]
     if model.bundle.labels.kind == "instances":
         return agreement([(answer > 0).astype(np.uint8) for answer in (labels, *others)], (1,))
     return agreement([labels, *others], model.bundle.labels.values)
@@ -226,29 +189,47 @@ def quality_of(agreements: Sequence[float], bundle: Bundle) -> Quality | None:
     return Quality(round(worst, 4), round(expected, 4), expected < bundle.quality.review_below)
 
 
-def _segment_slices(part: Part, model: Model, on_window: Callable[[int], None] | None) -> tuple[NDArray[Any], int, str]:
+def _segment_slices(
+    part: Part,
+    model: Model,
+    clock: Clock,
+    on_window: Callable[[int], None] | None,
+    on_values: OnValues | None,
+) -> tuple[NDArray[Any], int, str]:
     """A volume through a 2-D network: as `_segment_part`, each slice a picture, normalised as in training."""
     slicing = slicing_of(part.seen, model.bundle)
     labels: NDArray[Any] = np.zeros(part.source.geometry.shape_ijk, np.uint16)
     windows, notes = 0, dict[str, None]()
     for k, picture in pictures(part.seen, slicing, model.bundle):
-        found, count, note = _segment_part(whole(picture), model, on_window)
+        told = None if on_values is None else of_slice(on_values, k, slicing, part.seen.geometry.shape_ijk)
+        piece = whole(picture)
+        image = network_image(piece, model.bundle, clock)
+        found, count, note = _segment_part(piece, image, model, clock, on_window, told)
         put_back(found, labels, k, slicing)
         windows += count
         notes[note] = None
     return labels, windows, "; ".join(filter(None, notes))
 
 
-def _decide(slabs: Iterator[Slab], grid: Geometry, source: Geometry, bundle: Bundle) -> NDArray[Any]:
+def _decide(
+    slabs: Iterator[Slab],
+    grid: Geometry,
+    source: Geometry,
+    bundle: Bundle,
+    clock: Clock,
+    on_values: OnValues | None,
+) -> NDArray[Any]:
     spec = bundle.postprocess
-    if spec.decision == "instances":
-        probabilities = collect(slabs).softmax(0).cpu().numpy()
-        return instances_from_boundary(
-            probabilities,
-            marker_threshold=spec.marker_threshold,
-            foreground_threshold=spec.foreground_threshold,
-            min_voxels=spec.min_voxels,
-        )
-    classes = labels_on_source(slabs, grid, source)
-    labels = np.array([0, *bundle.labels.values], np.uint16)[classes]
-    return remove_islands(labels, spec.min_voxels)
+    with clock.part("labels"):
+        timed = clock.slabs(slabs)
+        if spec.decision == "instances":
+            probabilities = collect(timed).softmax(0).cpu().numpy()
+            return instances_from_boundary(
+                probabilities,
+                marker_threshold=spec.marker_threshold,
+                foreground_threshold=spec.foreground_threshold,
+                min_voxels=spec.min_voxels,
+            )
+        classes = labels_on_source(timed, grid, source, on_values=on_values)
+        labels = np.array([0, *bundle.labels.values], np.uint16)[classes]
+        return remove_islands(labels, spec.min_voxels)

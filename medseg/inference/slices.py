@@ -81,6 +81,20 @@ def put_back(labels: NDArray[Any], volume_labels: NDArray[Any], k: int, slicing:
     volume_labels[tuple(place)] = _turned_back(labels, slicing)
 
 
+def block_back(
+    place: tuple[slice, ...], values: NDArray[Any], k: int, slicing: Slicing, shape_ijk: tuple[int, ...]
+) -> tuple[tuple[slice, ...], NDArray[Any]]:
+    """Values (C, *block) of a place in one picture as a block (C, *block) of the volume, and its place there."""
+    places = [slice(k, k + 1)] * 3
+    for n, axis in enumerate((slicing.across, slicing.down)):
+        length, part = shape_ijk[axis], place[n]
+        places[axis] = slice(length - part.stop, length - part.start) if slicing.flips[n] else part
+    values = np.flip(values, tuple(1 + n for n in range(2) if slicing.flips[n]))
+    if slicing.across > slicing.down:
+        values = values.swapaxes(1, 2)
+    return tuple(places), np.expand_dims(values, 1 + slicing.axis)
+
+
 def require_sliceable(bundle: Bundle, name: str) -> None:
     """Raises: InputError for bundles that number things: one thing in two slices would count twice."""
     if bundle.labels.kind == "instances":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medseg.domain.errors import OutputError, ResourceError
 
-_NO_SPACE = {28, 122}  # ENOSPC, EDQUOT
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _PART = re.compile(r"\.[0-9a-f]{12}\.part(\..+)?")
 
 
@@ -22,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The file is flushed to disk before it is renamed, so a reader, or a crash at any moment, finds the old file, the
     new one or none, never a part. The temporary name keeps the ending, which writers choose formats by.
 
-    Raises: ResourceError if the disk is full, OutputError if the folder cannot be written.
+    Raises: ResourceError if the disk is full or the file too large, OutputError if the folder cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
     try:
@@ -33,8 +35,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in _NO_SPACE or _is_short_write(error):
             raise ResourceError(f"{path}: the disk is full; free some space and run again") from error
+        if error.errno == errno.EFBIG:
+            raise ResourceError(f"{path}: is larger than a file may be here; lift the limit and run again") from error
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from error
     finally:
         with suppress(OSError):
@@ -52,10 +56,14 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written in a folder that one process at a time writes to."""
+def sweep(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what killed runs left half-written in a folder that one process at a time writes to.
+
+    names: of the files that only this process writes; None for all.
+    """
     for path in folder.glob(".*.part*"):
-        if _PART.fullmatch(path.name):
+        match = _PART.fullmatch(path.name)
+        if match is not None and (names is None or (match[1] or "")[1:] in names):
             with suppress(OSError):
                 path.unlink()
 
@@ -67,12 +75,16 @@ def require_writable(folder: Path) -> None:
     Raises: OutputError if no file can be written there.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    probe = there / f".{secrets.token_hex(6)}.part"
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=there):  # where the system can, one without a name: nothing to leave behind
+            pass
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another output folder") from error
+
+
+def _is_short_write(error: OSError) -> bool:
+    """Numpy tells of a full disk, or a file that may not grow, by these words and without a number."""
+    return error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", str(error)) is not None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.doubts import NO_DOUBTS, Doubts
-from medseg.domain.errors import InputError
+from medseg.domain.errors import InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
 
@@ -48,6 +48,35 @@ def may_be_series(path: Path) -> bool:
     return _is_dicom(path)
 
 
+def images_of(inputs: Sequence[Path], output: Path | None = None) -> list[Path]:
+    """The inputs; in place of a folder without any DICOM the images right in it, by their endings, in order of name.
+
+    output: where results are to go, which may not be such a folder: a second run would take masks for images.
+    Raises: UsageError if it is.
+    """
+    found: list[Path] = []
+    for path in inputs:
+        images = _images_in(path)
+        if images and output is not None and output.absolute() == path.absolute():
+            raise UsageError(f"-o {output}: is the folder of the images; masks and images would mix; choose another")
+        found += images or [path]
+    return found
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """None where there is DICOM anywhere below, or no such folder: it is then read as one scan, or refused as one."""
+    try:
+        if not folder.is_dir():
+            return []
+        endings = (".nii", ".nii.gz", *NRRD_ENDINGS, *PICTURE_ENDINGS)
+        images = sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings) and path.is_file())
+        if not images or any(_is_dicom(path) for path in folder.rglob("*") if path.is_file()):
+            return []
+    except OSError:
+        return []
+    return [path for path in images if not path.name.startswith(".")]
+
+
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
     """A NIfTI or NRRD file, a PNG or TIFF picture, or the one DICOM volume of a folder, zip or file, named after it.
 
@@ -73,6 +102,8 @@ def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
 
         return read_nrrd(path, case_name(path), doubts)
     if is_nifti(path) or name.endswith((".nii", ".nii.gz")):
+        from medseg.io.nifti import read_nifti
+
         return _no_label_map(path, read_nifti(path, case_name(path), doubts))
     if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
@@ -93,6 +124,8 @@ def _of_modality(volume: Volume, modality: str | None) -> Volume:
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
+    from medseg.io.nifti import is_label_map
+
     if volume.nifti_header is not None and is_label_map(volume.nifti_header):
         raise InputError(
             f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
@@ -106,6 +139,8 @@ def read_mask(path: Path) -> tuple[NDArray[Any], Geometry | None]:
         from medseg.io.picture import read_picture_mask
 
         return read_picture_mask(path), None
+    from medseg.io.nifti import read_nifti_mask
+
     return read_nifti_mask(path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from medseg.windows.passes import KEPT_BYTES
+from medseg.windows.passes import kept_answers
 from medseg.windows.placement import WindowSpec, place
 from medseg.windows.stitch import slab_planes
 
@@ -30,7 +30,7 @@ def stream_bytes(
     ring = blended * across * depth
     weights = 2 * across * depth + window
     windows = spec.batch * window * (in_channels + blended)
-    constant = max(blended * window, min(KEPT_BYTES // _FLOAT, blended * window * len(placement.rows)))
+    constant = kept_answers(_FLOAT * blended * window) * blended * window
     planes = min(slab_planes(max(blended, classes), across), depth)
     slab = (2 * classes + (blended if features else 0)) * across * planes
     return _FLOAT * (padded + ring + weights + windows + constant + slab)

@@ -15,7 +15,8 @@ from medseg.io.memory import available_bytes
 Network = Callable[[Tensor], Tensor]
 Tag = TypeVar("Tag")
 
-KEPT_BYTES = 2**28  # of the answers to constant windows, more than one of them
+KEPT_BYTES = 2**28  # of answers to constant windows, where they are more than one
+_KEPT = 4
 _WAITING = 4  # batches' worth of windows, constant ones among them, that wait for a full batch
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NO_MEMORY = ("allocate memory", "out of memory", "not enough memory")
@@ -30,7 +31,7 @@ class Passes:
     device:    to which windows travel, from pinned memory if it is a GPU; None: they stay where they are.
 
     A window all of one value in each channel (air, padding) is computed alone, and its answer serves every other window
-    of those values: what a pass of its own would give. Batches hold the others.
+    of those values: what a pass of its own would give. Batches hold the others. The last few answers are kept.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Passes:
             logits = self._pass([window])
             assert logits is not None  # one window fits, or is refused
             self._constant[value] = logits[0]
-            while len(self._constant) > 1 and len(self._constant) * logits.nbytes > KEPT_BYTES:
+            if len(self._constant) > kept_answers(logits.nbytes):
                 self._constant.popitem(last=False)
         self._tell(1)
         return self._constant[value]
@@ -112,6 +113,11 @@ class Passes:
             self.on_window(windows)
 
 
+def kept_answers(answer_bytes: int) -> int:
+    """How many answers to constant windows of so many bytes are kept: few values fill many windows, mostly air."""
+    return max(min(KEPT_BYTES // answer_bytes, _KEPT), 1)
+
+
 def constant_value(window: Tensor) -> bytes | None:
     """The value of each channel of a window (C, *size), bit by bit, if every voxel has it; else None."""
     bits = window.view(_BITS[window.element_size()])
@@ -119,16 +125,14 @@ def constant_value(window: Tensor) -> bytes | None:
     for place in ([-1 for _ in window.shape[1:]], [n // 2 for n in window.shape[1:]]):  # where most show what they are
         if not torch.equal(_voxel(bits, place), first):
             return None
-    if not bool((bits == first).all()):
+    if not bool((bits == first.view(-1, *[1 for _ in window.shape[1:]])).all()):
         return None
     return first.cpu().numpy().tobytes()
 
 
 def _voxel(bits: Tensor, place: Sequence[int]) -> Tensor:
-    """(C, 1, ...) of one place."""
-    for axis, n in enumerate(place, start=1):
-        bits = bits.select(axis, n).unsqueeze(axis)
-    return bits
+    at: tuple[slice | int, ...] = (slice(None), *place)
+    return bits[at]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,8 +12,10 @@ import os
 import pickle
 import shutil
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ import torch
 import yaml
 
 from tests.bundle import zoo
+from tests.bundle.hostile_zips import zips
+from tests.bundle.plain_loading import exhausts
 
 Config = dict[str, Any]
 
@@ -113,7 +117,9 @@ def expression(name: str, text: str) -> Iterator[Sample]:
         yield Sample(f"expression {name} in {where}", change, plain if where == "step" else None)
 
 
-def changed(name: str, change: Callable[[Config, str], object], fires: bool = True) -> Sample:
+def changed(
+    name: str, change: Callable[[Config, str], object], fires: bool = True, fire: Callable[[Path, Path], object] = plain
+) -> Sample:
     """A sample that changes the config; the function is given the marker's path."""
 
     def on_disk(folder: Path, marker: Path) -> None:
@@ -121,7 +127,7 @@ def changed(name: str, change: Callable[[Config, str], object], fires: bool = Tr
         change(config, str(marker))
         put(folder, config)
 
-    return Sample(name, on_disk, plain if fires else None)
+    return Sample(name, on_disk, fire if fires else None)
 
 
 SUBCLASSES = "().__class__.__base__.__subclasses__()"
@@ -170,6 +176,7 @@ BOMBS = {
     "null byte": "$1\0",
     "itself": "@inferer#overlap",
 }
+EXHAUSTING = ("text", "list", "power", "shift", "range", "format", "round")
 LAMBDAS = {
     "open": "$lambda x: open('{m}', 'w')",
     "save": "$lambda x: torch.save(x, '{m}')",
@@ -177,6 +184,14 @@ LAMBDAS = {
     "method": "$lambda x: x.__class__.__init__.__globals__['os'].system('touch {m}')",
     "where": "$lambda x: torch.where(x > 0, 1, open('{m}', 'w').write('1'))",
 }
+
+
+def scripted(folder: Path, marker: Path) -> None:
+    """A class of a module that lies in the bundle."""
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "__init__.py").touch()
+    (folder / "scripts" / "net.py").write_text(f"open({str(marker)!r}, 'w')\nclass Net:\n    pass\n")
+    put(folder, {**config_of(folder), "network_def": {"_target_": "scripts.net.Net"}})
 
 
 def gadget_targets() -> Iterator[Sample]:
@@ -213,17 +228,16 @@ def gadget_targets() -> Iterator[Sample]:
     yield changed(
         "target by expression",
         lambda c, m: PLACES["step"](c, {"_target_": "$'os.' + 'system'", "command": f"touch {m}"}),
-        fires=False,
     )
     yield changed(
         "target by reference",
         lambda c, m: (c.update(t="os.system"), PLACES["step"](c, {"_target_": "@t", "command": f"touch {m}"})),
-        fires=False,
     )
     yield changed("target that is a list", lambda c, m: PLACES["step"](c, {"_target_": ["os.system"]}), fires=False)
     yield changed(
         "network by path", lambda c, m: c.update(network_def={"_target_": "os.system", "command": f"touch {m}"})
     )
+    yield Sample("network of the bundle's scripts", scripted, lambda f, m: (sys.path.insert(0, str(f)), plain(f, m)))
     yield changed("a step for a network", lambda c, m: c.update(network_def=zoo.RAS), fires=False)
     yield changed(
         "a target inside an argument",
@@ -252,7 +266,7 @@ def gadget_arguments() -> Iterator[Sample]:
         step("postprocessing", 4),
     )
     for name, text in LAMBDAS.items():
-        fires = name not in ("where", "method")
+        fires = name != "method"
         yield changed(f"lambda {name}", on(relabel, "func", text), fires)
         yield changed(f"inverse's lambda {name}", on(inverse, "post_func", text), fires)
     yield changed("reader by expression", on(load, "reader", fire))
@@ -290,7 +304,6 @@ def gadget_arguments() -> Iterator[Sample]:
     yield changed(
         "macro of the config",
         lambda c, m: (c.update(x=f"$open('{m}', 'w')"), c["inferer"].update(overlap="%x")),
-        fires=False,
     )
     yield changed(
         "inverse of something else",
@@ -312,7 +325,8 @@ def gadget_arguments() -> Iterator[Sample]:
         yield changed(
             f"huge network: {key}",
             lambda c, m, key=key, value=value: c["network_def"].update({"channels": [4, 8], key: value}),
-            fires=False,
+            fires=key != "strides",
+            fire=exhausts(plain),
         )
     yield changed("huge windows", lambda c, m: c["inferer"].update(roi_size=[4096] * 3), fires=False)
     yield changed(
@@ -320,6 +334,18 @@ def gadget_arguments() -> Iterator[Sample]:
         lambda c, m: PLACES["step"](c, {"_target_": "Resized", "keys": "image", "spatial_size": [10**6] * 3}),
         fires=False,
     )
+
+
+def reads_the_weights(folder: Path, marker: Path) -> None:
+    """Touches the marker where the weights that the config names can be read, wherever they lie."""
+    if torch.load(parsed(folder, "checkpointloader#load_path"), weights_only=True):
+        marker.touch()
+
+
+def parsed(folder: Path, name: str) -> Any:
+    from monai.bundle import ConfigParser
+
+    return ConfigParser({**config_of(folder), "bundle_root": str(folder)}).get_parsed_content(name)
 
 
 class Touch:
@@ -376,6 +402,7 @@ def files() -> Iterator[Sample]:
     yield Sample("a folder for weights", lambda f, m: ((f / weights).unlink(), (f / weights).mkdir()))
     yield Sample("compressed weights", recompressed)
     yield Sample("TorchScript for weights", script)
+    yield Sample("TorchScript that runs on loading", talking, listens)
     for suffix in (".ts", ".pkl", ".npy"):
         yield Sample(
             f"weights as {suffix}",
@@ -387,14 +414,17 @@ def files() -> Iterator[Sample]:
     yield Sample(
         "weights outside",
         lambda f, m: (shutil.move(f / weights, m.parent / "model.pt"), pointed(f, "$@bundle_root + '/../model.pt'")),
+        reads_the_weights,
     )
     yield Sample(
         "weights by an absolute path",
         lambda f, m: (shutil.move(f / weights, m.parent / "model.pt"), pointed(f, str(m.parent / "model.pt"))),
+        reads_the_weights,
     )
     yield Sample(
         "weights through a link",
         lambda f, m: (shutil.move(f / weights, m.parent / "model.pt"), (f / weights).symlink_to(m.parent / "model.pt")),
+        reads_the_weights,
     )
     yield Sample(
         "a file elsewhere by torch.load",
@@ -402,6 +432,7 @@ def files() -> Iterator[Sample]:
             shutil.move(f / "models/arch.pt", m.parent / "arch.pt"),
             put(f, {**config_of(f), "arch": f"$torch.load('{m.parent}/arch.pt')"}),
         ),
+        lambda f, m: parsed(f, "arch") and m.touch(),
     )
     yield Sample(
         "np.load of objects",
@@ -433,6 +464,24 @@ def recompressed(folder: Path, marker: Path) -> None:
             new.writestr(name, old.read(name))
 
 
+def talking(folder: Path, marker: Path) -> None:
+    import warnings
+
+    from tests.bundle.talking import Talking
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(Talking()), folder / "models" / "model.pt")
+
+
+def listens(folder: Path, marker: Path) -> None:
+    """Touches the marker where loading prints something."""
+    with redirect_stdout(io.StringIO()) as said:
+        torch.jit.load(folder / "models" / "model.pt")
+    if "code of the file runs" in said.getvalue():
+        marker.touch()
+
+
 def script(folder: Path, marker: Path) -> None:
     import warnings
 
@@ -456,6 +505,11 @@ def documents() -> Iterator[Sample]:
 
     def unsafe(folder: Path, marker: Path) -> None:
         yaml.unsafe_load((folder / "configs" / "inference.yaml").read_text())
+
+    def plain_yaml(folder: Path) -> None:
+        from monai.bundle import ConfigParser
+
+        ConfigParser(ConfigParser.load_config_file(folder / "configs" / "inference.yaml")).parse()
 
     for name in ("inference.json", "metadata.json"):
         yield Sample(f"{name}: a key twice", text(name, lambda old, m: old.rstrip()[:-1] + ', "a": 1, "a": 2}'))
@@ -495,6 +549,7 @@ def documents() -> Iterator[Sample]:
                 + "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
             ),
         ),
+        exhausts(lambda f, m: plain_yaml(f)),
     )
     yield Sample("YAML cycle", text("inference.yaml", lambda _, m: yaml_of(m) + "a: &a [*a]\n"))
     yield Sample("YAML key twice", text("inference.yaml", lambda _, m: yaml_of(m) + "bundle_root: x\nbundle_root: y\n"))
@@ -520,9 +575,20 @@ def documents() -> Iterator[Sample]:
     )
 
 
+def texts_of(value: Any) -> set[str]:
+    """All texts of plain data."""
+    if isinstance(value, dict):
+        return {text for item in value.values() for text in texts_of(item)}
+    if isinstance(value, list):
+        return {text for item in value for text in texts_of(item)}
+    return {value} if isinstance(value, str) else set()
+
+
 def samples() -> list[Sample]:
     """All of them; names are unique."""
     found = [s for name, text in EXPRESSIONS.items() for s in expression(name, text)]
     for name, text in BOMBS.items():
-        found.append(changed(f"bomb {name}", lambda c, m, t=text: c["inferer"].update(overlap=t), fires=False))
-    return [*found, *gadget_targets(), *gadget_arguments(), *files(), *documents()]
+        put_in = lambda c, m, t=text: c["inferer"].update(overlap=t)  # noqa: E731
+        found.append(changed(f"bomb {name}", put_in, name in EXHAUSTING, exhausts(plain)))
+    packed = [Sample(*parts) for parts in zips()]
+    return [*found, *gadget_targets(), *gadget_arguments(), *files(), *documents(), *packed]

@@ -2,7 +2,10 @@
 
 import io
 import os
+import signal
 import stat
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -14,6 +17,14 @@ from medseg.bundle.store import find_any
 from medseg.domain.errors import BundleError
 from tests.bundle.hostile import write_harmless
 from tests.commands import medseg
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """Where zips are unpacked."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("MEDSEG_HOME", str(home))
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +42,57 @@ def zipped(path, members):
 
 
 def refusal(path):
-    before = sorted(path.parent.rglob("*"))
+    folders = (path.parent, archive.unpacked_folder())
+    before = [sorted(folder.rglob("*.*")) for folder in folders]
     with pytest.raises(BundleError) as refused:
         unpack(path)
     assert refused.value.exit_code == 5
     assert "\n" not in str(refused.value)
     assert str(path) in str(refused.value)
-    assert sorted(path.parent.rglob("*")) == before  # nothing was left, beside or elsewhere
+    assert [sorted(folder.rglob("*.*")) for folder in folders] == before  # nothing was left, beside or elsewhere
 
 
-def test_a_zip_of_a_bundle_is_a_bundle(content, tmp_path):
+def test_a_zip_of_a_bundle_is_a_bundle(content, tmp_path, home):
     path = zipped(tmp_path / "organ.zip", content.items())
     bundle = find_any(str(path))
     assert isinstance(bundle, ForeignBundle)
-    assert bundle.folder.parent == tmp_path
-    assert bundle.folder.name.startswith("organ-")
+    assert bundle.folder.parent.parent == home / "unpacked"
+    assert bundle.name == "organ"
     found = {p.relative_to(bundle.folder).as_posix(): p.read_bytes() for p in bundle.folder.rglob("*") if p.is_file()}
     assert found == {name.removeprefix("organ/"): data for name, data in content.items()}
     assert find_any(str(path)).folder == bundle.folder
-    assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE((home / "unpacked").stat().st_mode) == 0o700
     assert medseg("bundle", "check", path).code == 0
+
+
+def test_what_was_unpacked_is_verified_and_else_unpacked_again(content, tmp_path):
+    path = zipped(tmp_path / "organ.zip", content.items())
+    folder = unpack(path)
+    stamp = (folder / "models" / "model.pt").stat().st_mtime_ns
+    assert unpack(path) == folder
+    assert (folder / "models" / "model.pt").stat().st_mtime_ns == stamp
+    for harm in (lambda p: p.write_bytes(b"other"), lambda p: p.unlink(), lambda p: (p.parent / "more").touch()):
+        harm(folder / "models" / "model.pt")
+        folder = unpack(path)
+        assert (folder / "models" / "model.pt").read_bytes() == content["organ/models/model.pt"]
+        assert not (folder / "models" / "more").exists()
+
+
+def test_what_a_killed_process_left_is_swept_and_never_taken(content, tmp_path, home):
+    path = zipped(tmp_path / "organ.zip", content.items())
+    code = (
+        "import os, sys; from pathlib import Path; from medseg.bundle import archive\n"
+        "archive._write = lambda *a: (a[-1].parent.mkdir(parents=True), os.kill(os.getpid(), 9))\n"
+        "archive.unpack(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = (home / "unpacked").iterdir()
+    assert left.name.startswith(".")
+    folder = unpack(path)
+    assert not left.exists()
+    assert list((home / "unpacked").iterdir()) == [folder.parent]
 
 
 def test_a_zip_without_a_folder_around_it_is_one_too(content, tmp_path):
@@ -59,7 +101,20 @@ def test_a_zip_without_a_folder_around_it_is_one_too(content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../out", "organ/../../out", "/out", "organ\\..\\out", "c:/out", "organ/a\x01b", "..", " "]
+    "name",
+    [
+        "../out",
+        "organ/../../out",
+        "/out",
+        "organ\\..\\out",
+        "c:/out",
+        "organ/a\x01b",
+        "..",
+        " ",
+        "organ//x",
+        "organ/./x",
+        "organ/x/..",
+    ],
 )
 def test_a_member_that_leads_elsewhere_is_refused(content, tmp_path, name):
     refusal(
@@ -78,6 +133,20 @@ def test_such_a_member_does_leave_when_its_name_is_joined(tmp_path):
         for member in file.infolist():
             (tmp_path / "in" / member.filename).write_bytes(file.read(member))
     assert (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("organ/x", "organ/x/y"),
+        ("organ/X", "organ/x/y"),
+        ("organ/configs",),
+        ("organ/" + "d/" * 600 + "x",),
+        ("organ/" + "x" * 300,),
+    ],
+)
+def test_a_file_that_is_a_folder_too_or_has_a_long_name_is_refused(content, tmp_path, names):
+    refusal(zipped(tmp_path / "z.zip", [*content.items(), *((name, b"x") for name in names)]))
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])

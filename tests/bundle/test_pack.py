@@ -36,6 +36,7 @@ def bundles(draw):
     spacings = st.none() if instances else st.none() | st.tuples(*[LENGTHS] * dims)
     sizes = st.tuples(*[st.integers(1, 512)] * dims)
     weightings = st.sampled_from(("constant", "gaussian"))
+    placements = st.sampled_from(("monai", "nnunet"))
     post = (
         PostprocessSpec("instances", draw(st.integers(0, 999)), draw(st.floats(-1, 1)), draw(st.floats(0, 1)))
         if instances
@@ -51,7 +52,9 @@ def bundles(draw):
             tuple(draw(st.lists(st.integers(1, 64), min_size=2, max_size=5))),
         ),
         preprocess=PreprocessSpec(channels, draw(spacings), draw(st.sampled_from(("zscore", "percentile")))),
-        window=WindowSpec(draw(sizes), draw(st.floats(0, 0.9)), draw(weightings), draw(st.integers(1, 9))),
+        window=WindowSpec(
+            draw(sizes), draw(st.floats(0, 0.9)), draw(weightings), draw(st.integers(1, 9)), draw(placements)
+        ),
         postprocess=post,
         labels=LabelTable(tuple(labels), "instances" if instances else "semantic"),
         weights_sha256="",

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,16 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.io.dicom_write import write_series
 from medseg.io.nifti import write_nifti_image
-from tests.bundles import BUNDLES, blob_volume, blobs, cells_bundle, grey_bundle, stored_bundle, volume_bundle
+from tests.bundles import (
+    BUNDLES,
+    WINDOW_3D,
+    blob_volume,
+    blobs,
+    cells_bundle,
+    grey_bundle,
+    stored_bundle,
+    volume_bundle,
+)
 from tests.commands import medseg
 from tests.phantoms import oblique, orientations
 
@@ -35,9 +45,11 @@ VOLUMES = {
 }
 PICTURES = ("wide.png", "tall.png", "small.png", "stored.tif")
 MICROGRAPHS = ("colour.png", "grey.png")
+KINDS = ("volume", "islands", "slabs", "grey", "cells")
 MASKS = [
     *[("volume", name) for name in (*VOLUMES, "series")],
     *[("islands", name) for name in ("lps", "oblique")],
+    ("slabs", "lps"),
     *[("grey", Path(name).stem) for name in PICTURES],
     *[("cells", Path(name).stem) for name in MICROGRAPHS],
 ]
@@ -51,11 +63,11 @@ class Stock(NamedTuple):
 
 
 def write_images(folder):
-    for kind in ("volume", "islands", "grey", "cells"):
+    for kind in KINDS:
         (folder / kind / "images").mkdir(parents=True)
     for n, (name, affine) in enumerate(VOLUMES.items()):
         volume = blob_volume(affine, seed=n)
-        for kind in ("volume", "islands"):
+        for kind in ("volume", "islands", "slabs"):
             if (kind, name) in MASKS:
                 write_nifti_image(volume.voxels[0], volume.geometry, folder / kind / "images" / f"{name}.nii.gz")
     write_series(blob_volume(TURNED["LPS"], seed=9), folder / "volume" / "images" / "series")
@@ -88,6 +100,7 @@ def stock(tmp_path_factory):
     made = {
         "volume": volume_bundle(),
         "islands": volume_bundle(min_voxels=12),
+        "slabs": volume_bundle(window=replace(WINDOW_3D, placement="nnunet")),
         "grey": grey_bundle(min_voxels=5),
         "cells": cells_bundle(),
     }
@@ -103,7 +116,7 @@ def stock(tmp_path_factory):
     return Stock(folder, run_stock_monai(jobs, folder))
 
 
-@pytest.mark.parametrize("kind", ["volume", "islands", "grey", "cells"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_stock_monai_runs_the_bundle(stock, kind):
     assert_succeeded(stock.failures[f"run {kind}"])
 
@@ -116,7 +129,7 @@ def test_the_network_takes_and_gives_what_the_metadata_say(stock, kind):
 @pytest.fixture(scope="module")
 def ours(stock):
     """`medseg segment` on the same images."""
-    for kind in ("volume", "islands", "grey", "cells"):
+    for kind in KINDS:
         inputs = sorted((stock.folder / kind / "images").iterdir())
         done = medseg(
             "segment", *inputs, "-b", stock.folder / kind / "b", "-o", stock.folder / kind / "ours",

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from tests.bundle.hostile import write_harmless
 from tests.bundles import grey_bundle, stored_bundle
 from tests.commands import medseg
 
@@ -46,7 +49,8 @@ def test_info_tells_the_scores_once_they_are_measured(home, tmp_path):
 def test_check_loads_the_weights(home, tmp_path):
     done = medseg("bundle", "check", "organs")
     assert (done.code, done.err) == (0, "")
-    assert "whole; " in done.out
+    assert "ok     weights    fit: " in done.out
+    assert "fails" not in done.out
     folder = stored_bundle(grey_bundle(), tmp_path / "b").folder
     assert medseg("bundle", "check", folder).code == 0
     (folder / "models" / "model.pt").write_bytes(b"")
@@ -61,3 +65,27 @@ def test_an_unknown_bundle_is_refused(home, command):
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("medseg: -b nothing: no bundle of this name; there are ")
     assert "cells" in done.err
+
+
+def test_check_says_what_fails_and_ends_with_5(tmp_path):
+    folder = stored_bundle(grey_bundle(), tmp_path / "b").folder
+    (folder / "LICENSE").unlink()
+    path = folder / "configs" / "metadata.json"
+    about = json.loads(path.read_text())
+    about["network_data_format"]["outputs"]["pred"]["num_channels"] = 99
+    about["version"] = "7"
+    path.write_text(json.dumps(about))
+    done = medseg("bundle", "check", folder, "--json")
+    assert (done.code, len(done.lines)) == (5, 1)
+    failed = [check["name"] for check in done.json if check["state"] == "fails"]
+    assert failed == ["changelog", "licence", "in and out"]
+    assert "3 of 13 checks fail" in done.err
+
+
+def test_check_of_a_bundle_of_somebody_else_names_what_it_lacks(tmp_path):
+    done = medseg("bundle", "check", write_harmless(tmp_path / "b"), "--json")
+    states = {check["name"]: check["state"] for check in done.json}
+    assert (done.code, done.err) == (0, "")
+    assert "fails" not in states.values()
+    assert states["fit"] == states["MONAI Label"] == "ok"
+    assert states["licence"] == states["schema"] == states["in and out"] == "lacks"

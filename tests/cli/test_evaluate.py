@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,8 @@ from PIL import Image
 from medseg.domain.manifest import Manifest
 from medseg.io.manifest import read_manifest, write_manifest
 from medseg.io.nifti import write_nifti_image
+from medseg.metrics.overlap import dice
+from tests.bundle.zoo import write_form
 from tests.bundles import cells_bundle, stored_bundle, volume_bundle
 from tests.commands import medseg
 from tests.datasets import balls, discs
@@ -191,3 +194,45 @@ def test_labels_that_are_not_the_bundles_are_refused(manifest, bundle):
 def test_a_card_without_its_place_is_refused(manifest, bundle):
     (bundle / "docs" / "README.md").write_text("mine")
     assert "put them where the scores belong" in refused(5, bundle, manifest, "--card", "-q")
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A stranger's bundle of three classes; the manifest's values are 1 and 5."""
+    folder = write_form(tmp_path / "theirs", "prostate_mri")
+    path = folder / "configs" / "metadata.json"
+    about = json.loads(path.read_text())
+    about["network_data_format"]["outputs"]["pred"]["channel_def"] = {
+        "0": "background",
+        "1": "Liver",
+        "5": "liver tumour",
+    }
+    path.write_text(json.dumps(about))
+    return folder
+
+
+def test_a_bundle_of_somebody_else_is_scored_like_ours(manifest, foreign, tmp_path):
+    """The scores are those of the masks that `segment` writes."""
+    evaluate(foreign, manifest, "-o", tmp_path / "scores", "-q")
+    scores = json_of(tmp_path / "scores" / "scores_test.json")
+    assert (scores["bundle"], scores["network"], scores["cases"]) == ("theirs", "UNet", 2)
+    assert len(scores["rows"]) == 4
+    data = manifest.parent / "data"
+    medseg("segment", data / "2.nii.gz", "-b", foreign, "-o", tmp_path / "out", "-q", "--precision", "fp32", "--device",
+           "cpu")  # fmt: skip
+    mask = np.asarray(nib.load(tmp_path / "out" / "2_seg.nii.gz").dataobj)
+    truth = np.asarray(nib.load(data / "2_mask.nii.gz").dataobj)
+    (row,) = [r for r in scores["rows"] if (r["case"], r["label"]) == ("case2", "liver")]
+    assert row["Dice"] == pytest.approx(dice(mask == 1, truth == 1), abs=1e-3)
+    assert not (foreign / "docs").exists()
+
+
+def test_labels_that_do_not_match_or_a_card_are_refused_in_one_line(manifest, foreign, tmp_path):
+    assert "stays as it is" in evaluate(foreign, manifest, code=2).err
+    assert len(evaluate(foreign, manifest, "-o", tmp_path / "s", "--card", code=2).lines) == 1
+    assert "--tta" in evaluate(foreign, manifest, "-o", tmp_path / "s", "--tta", code=2).err
+    path = foreign / "configs" / "metadata.json"
+    path.write_text(path.read_text().replace("Liver", "Spleen"))
+    done = evaluate(foreign, manifest, "-o", tmp_path / "s", code=3)
+    assert len(done.lines) == 1
+    assert "label 1 is 'liver', bundle theirs calls 1 'Spleen'" in done.err

@@ -206,3 +206,36 @@ def test_another_backend_gives_the_mask_of_eager(home, scan, tmp_path):
     assert (a != b).mean() <= 1e-6
     segment(scan, "-b", "organs", "-o", tmp_path / "c", "--backend", "openvino", "-q")
     assert (tmp_path / "a" / "scan_seg.nii.gz").read_bytes() == (tmp_path / "c" / "scan_seg.nii.gz").read_bytes()
+
+
+def test_probabilities_are_written_beside_the_mask_and_named_in_the_report(home, scan, tmp_path):
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "out", "--probabilities", "--json", "-q")
+    (report,) = json.loads(done.out)
+    path = tmp_path / "out" / "scan_prob.nii.gz"
+    assert report["outputs"][-1] == str(path)
+    assert report["settings"]["probabilities"] == ["background", "liver", "liver tumour"]
+    image, maps = nib.load(scan), voxels_of(path)
+    assert (nib.load(path).affine == image.affine).all()
+    assert maps.shape == (*image.shape, 3)
+    assert np.abs(maps.sum(-1) - 1).max() < 1e-5
+    mask = voxels_of(tmp_path / "out" / "scan_seg.nii.gz")
+    assert (np.array([0, 1, 5])[maps.argmax(-1)] == mask).mean() > 0.999
+    assert (
+        segment(scan, "-b", "organs", "-o", tmp_path / "out", "--probabilities", code=7).err.count("exists already")
+        == 1
+    )
+
+
+def test_probabilities_of_a_dicom_series_lie_on_it(home, tmp_path):
+    volume = blob_volume(oblique(np.diag([0.9, 0.9, 2.0, 1.0]), (0, 0, 0)), (14, 12, 9))
+    write_series(volume, tmp_path / "series")
+    segment(tmp_path / "series", "-b", "organs", "-o", tmp_path / "out", "--probabilities")
+    mask, maps = (nib.load(next((tmp_path / "out").glob(f"*_{name}.nii.gz"))) for name in ("seg", "prob"))
+    assert np.allclose(mask.affine, maps.affine)
+    assert maps.shape[:3] == mask.shape
+
+
+def test_a_bundle_that_numbers_things_has_no_probabilities(home, slide, tmp_path):
+    done = segment(slide, "-b", "cells", "-o", tmp_path / "out", "--probabilities", code=2)
+    assert "numbers things" in done.lines[-1]
+    assert not (tmp_path / "out").exists()

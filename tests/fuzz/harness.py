@@ -66,7 +66,7 @@ def fuzz(gate: Gate, count: int, folder: Path, seed: int = 0, first: int = 0) ->
     """`count` cases from the number `first` on; case n is the same in every run with that seed."""
     tally = Tally()
     wanted = [read_image(_write(folder / f"seed{n}", files)) for n, files in enumerate(gate.seeds)]
-    with _less_memory(), _alarm(), warnings.catch_warnings(record=True) as warned:
+    with less_memory(), alarm(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for number in range(first, first + count):
             _case(gate, number, seed, folder / "case", wanted, tally)
@@ -154,7 +154,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 @contextmanager
-def _alarm() -> Iterator[None]:
+def alarm() -> Iterator[None]:
     def ring(*_: Any) -> None:
         raise TooSlow
 
@@ -166,7 +166,7 @@ def _alarm() -> Iterator[None]:
 
 
 @contextmanager
-def _less_memory() -> Iterator[None]:
+def less_memory() -> Iterator[None]:
     """The process may grow by half a GiB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     with suppress(OSError, ValueError):

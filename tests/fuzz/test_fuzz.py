@@ -1,13 +1,18 @@
 """Whatever a file holds, reading ends in a volume or in a typed refusal of one line, soon and in little memory."""
 
+import socket
+import subprocess
 import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medseg.domain.errors import InputError
-from tests.fuzz.gates import GATES
+from medseg.domain.errors import BundleError, InputError
+from tests.fuzz.gates import GATES, MAKERS
 from tests.fuzz.harness import Gate, fuzz
+from tests.fuzz.made import Made, Maker, fuzz_made
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs alarms and a limit of the address space")
 
@@ -28,6 +33,46 @@ def test_very_many_damaged_files_are_read_or_refused(tmp_path, name):
     tally = fuzz(GATES[name](), 100_000, tmp_path, seed=1)
     assert not tally.failures, "\n".join(tally.failures[:20])
     assert tally.share > 0.2
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_bundles_are_understood_or_refused_and_nothing_of_them_runs(tmp_path, name):
+    tally = fuzz_made(MAKERS[name](), 400, tmp_path / "f")
+    assert not tally.failures, "\n".join(tally.failures)
+    assert tally.share > 0.1
+    assert tally.refusals
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(("name", "count"), [("expressions", 500_000), ("configs", 500_000), ("archives", 20_000)])
+def test_very_many_bundles_are_understood_or_refused(tmp_path, name, count):
+    tally = fuzz_made(MAKERS[name](), count, tmp_path / "f", seed=1)
+    assert not tally.failures, "\n".join(tally.failures[:20])
+    assert tally.share > 0.1
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda value, folder: [][1], "IndexError"),
+        (lambda value, folder: (_ for _ in ()).throw(BundleError("no")), "without naming the file"),
+        (lambda value, folder: (_ for _ in ()).throw(BundleError(f"{folder} a\nb")), "other than one short line"),
+        (lambda value, folder: (_ for _ in ()).throw(BundleError(f"{folder}: no")), "a harmless change was refused"),
+        (lambda value, folder: "wrong", "wrong"),
+        (lambda value, folder: exec("value = 1") or "", "exec"),
+        (lambda value, folder: __import__("this_is_not_there"), "import"),
+        (lambda value, folder: subprocess.run(["true"], check=True) and "", "subprocess.Popen"),
+        (lambda value, folder: socket.socket().close() or "", "socket"),
+        (lambda value, folder: folder.with_name("aside").write_text("x") and "", "aside"),
+        (lambda value, folder: Path("/etc/hostname").read_text() and "", "opened"),
+        (lambda value, folder: warnings.warn("words", stacklevel=1) or "", "warned"),
+    ],
+)
+def test_the_harness_hears_what_a_reader_does(tmp_path, answer, words):
+    """A reader that runs, writes or connects, in each way that must not pass."""
+    maker = Maker("broken", lambda rng: Made(rng.random(), ["change"], True), answer, (BundleError,))
+    failures = fuzz_made(maker, 2, tmp_path / "f").failures
+    assert any(words in failure for failure in failures), failures
 
 
 @pytest.mark.parametrize(

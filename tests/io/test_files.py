@@ -169,11 +169,11 @@ def test_a_file_is_no_folder(tmp_path, below):
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
-    def refuse(path, *args, **kwargs):
+    def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
     require_writable(tmp_path)
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         require_writable(tmp_path)
 

@@ -1,0 +1,144 @@
+"""A case before the network: an image is looked at, cut and brought to the network's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medseg.bundle.bundle import Bundle
+from medseg.data.channels import fit_channels
+from medseg.data.preprocess import OnGrid, preprocess
+from medseg.domain.box import Box
+from medseg.domain.errors import FieldOfViewError, InputError
+from medseg.domain.geometry import Float64Array
+from medseg.domain.volume import Volume
+from medseg.inference.clock import Clock
+from medseg.inference.fit import need_bytes, require_enough_memory, require_size, require_spacing
+from medseg.inference.model import Model
+from medseg.inference.parts import Part, cropped, upright, whole
+from medseg.inference.slices import require_sliceable
+from medseg.io.images import require_contrast
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case that only the network is still to see.
+
+    name:   how messages call it.
+    boxes:  those asked for; `parts` are made of them. Other people's bundles cut for themselves: no parts.
+    first:  what the network is given of the first part; None where it takes the part slice by slice.
+    need_bytes: about what segmenting will take beside the image as read.
+    """
+
+    volume: Volume
+    name: str
+    boxes: tuple[Box, ...]
+    clock: Clock
+    parts: tuple[Part, ...] = ()
+    first: OnGrid | None = None
+    settings: dict[str, Any] | None = None
+    need_bytes: int = 0
+
+
+def prepare(
+    volume: Volume,
+    model: Model | ForeignModel,
+    boxes: Sequence[Box] = (),
+    name: str = "",
+    clock: Clock | None = None,
+    beside_bytes: int = 0,
+) -> Prepared:
+    """All that needs no network, so that it can be done while the network is busy with another case.
+
+    beside_bytes: what others will take of the free memory.
+    Raises: InputError and its kinds where the image does not suit the bundle; ResourceError where it does not fit.
+    """
+    name, clock, boxes = name or volume.case, clock or Clock(), tuple(boxes)
+    if not isinstance(model, Model):
+        return Prepared(volume, name, boxes, clock, need_bytes=volume.voxels.nbytes)
+    bundle = model.bundle
+    require_fit(volume, bundle, name)
+    require_spacing(volume, bundle, name)
+    require_size(volume, bundle, name)
+    settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
+    if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
+        from medseg.inference.localise import locate
+
+        with clock.part("localise"):
+            located = locate(volume, bundle.localiser, model.template, name)
+            spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
+            parts = [upright(volume, located, region, spacing_mm) for region in located.boxes]
+        settings["located"] = located.to_plain()
+    else:
+        parts = [cropped(volume, box, name) for box in boxes] or [whole(volume)]
+        for part in parts:
+            require_field_of_view(part.seen, bundle, name, boxed=bool(boxes))
+    for part in parts:
+        require_contrast(name, part.seen)
+        require_enough_memory(part.seen, bundle, name, beside_bytes)
+    need = max(need_bytes(part.seen, bundle) for part in parts)
+    first = network_image(parts[0], bundle, clock)
+    return Prepared(volume, name, boxes, clock, tuple(parts), first, settings, need)
+
+
+def network_image(part: Part, bundle: Bundle, clock: Clock) -> OnGrid | None:
+    """What the network is given, on its grid; None where it takes the part slice by slice."""
+    if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
+        return None
+    with clock.part("preprocess"):
+        (image,) = preprocess(part.seen, bundle.preprocess)
+    return image
+
+
+def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
+    """Raises: InputError for another number of axes, colour in a grey model or another modality."""
+    dims = bundle.network.spatial_dims
+    if volume.geometry.spatial_dims > dims:
+        require_sliceable(bundle, name)
+    elif volume.geometry.spatial_dims < dims:
+        kinds = {2: "a picture", 3: "a volume"}
+        raise InputError(
+            f"{name}: is {kinds[volume.geometry.spatial_dims]} of {volume.geometry.shape_ijk} voxels, bundle "
+            f"{bundle.name} takes {kinds[dims]}; give another image or another bundle"
+        )
+    fit_channels(volume, bundle.preprocess.channels, name)
+    if volume.modality is not None and volume.modality != bundle.modality:
+        raise InputError(
+            f"{name}: its modality is {volume.modality}, bundle {bundle.name} takes {bundle.modality}; "
+            f"give another image or bundle, or --force {bundle.modality} if the file is wrong about it"
+        )
+
+
+def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool) -> None:
+    """Raises: FieldOfViewError where the bundle declares a size of image and this one has another."""
+    if bundle.field_of_view is None:
+        return
+    extent = _extent_ras_mm(volume)
+    low, high = np.array(bundle.field_of_view.smallest_mm), np.array(bundle.field_of_view.largest_mm)
+    if (extent < low).any() or (extent > high).any():
+        ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
+        what = "the --roi box" if boxed else "the image"
+        raise FieldOfViewError(
+            f"{name}: {what} shows {' x '.join(f'{e:.0f}' for e in extent)} mm, bundle {bundle.name} was trained on "
+            f"crops of {ranges} mm (right-left, front-back, up-down); "
+            + ("give a box of that size" if boxed else "say where to look with --roi x,y,z,dx,dy,dz")
+        )
+
+
+def is_to_be_localised(volume: Volume, bundle: Bundle) -> bool:
+    """Whether the image shows more than the network takes and the bundle knows where to look."""
+    if bundle.localiser is None or bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
+        return False
+    return bool((_extent_ras_mm(volume) > np.array(bundle.field_of_view.largest_mm)).any())
+
+
+def _extent_ras_mm(volume: Volume) -> Float64Array:
+    """Edge lengths, along R, A and S, of the box around the image."""
+    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
+    return directions @ np.array(volume.geometry.extent_mm)
