@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from typing import IO, cast
 
@@ -23,3 +24,12 @@ def gunzip(file: IO[bytes]) -> gzip.GzipFile:
     is cut off raises EOFError.
     """
     return _READER(fileobj=file, mode="rb")
+
+
+def in_words(error: Exception) -> str:
+    """What is damaged, told alike whichever library found it: checksums in hexadecimal."""
+    return re.sub(r"(?<=CRC check failed )(\w+) != (\w+)", lambda found: _hexadecimal(*found.groups()), str(error))
+
+
+def _hexadecimal(*sums: str) -> str:
+    return " != ".join(hex(int(checksum, 0)) for checksum in sums)

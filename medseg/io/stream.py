@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError, MedsegError, ResourceError
-from medseg.io.gunzip import GZIP_ERRORS
+from medseg.io.gunzip import GZIP_ERRORS, in_words
 
 MOST_BYTES = 64 << 30  # a header may claim anything; no image this program can hold is larger
 _MOST_FOLD = 1100  # gzip shrinks at most about 1030-fold
@@ -33,7 +33,7 @@ def refusals(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
     except GZIP_ERRORS as error:
-        raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
+        raise InputError(f"{path}: the gzip stream is damaged ({in_words(error)}); copy the file again") from error
     except EOFError as error:
         raise InputError(f"{path}: the file is cut off; copy it again") from error
     except MemoryError as error:

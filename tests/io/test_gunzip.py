@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import medseg.io.gunzip as module
-from medseg.io.gunzip import GZIP_ERRORS, gunzip
+from medseg.io.gunzip import GZIP_ERRORS, gunzip, in_words
 
 
 def outcome(reader, errors, stream):
@@ -59,3 +59,9 @@ def test_without_the_library_python_inflates(without_isal):
     with without_isal.gunzip(io.BytesIO(gzip.compress(b"voxels"))) as stream:
         assert type(stream) is gzip.GzipFile
         assert stream.read() == b"voxels"
+
+
+def test_a_wrong_checksum_is_told_alike_by_either_library():
+    said = {in_words(OSError(f"CRC check failed {a} != {b}")) for a, b in [("0xfcfe91e", "0x1"), ("265283870", "1")]}
+    assert said == {"CRC check failed 0xfcfe91e != 0x1"}
+    assert in_words(OSError("Not a gzipped file (b'ab')")) == "Not a gzipped file (b'ab')"
