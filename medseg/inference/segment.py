@@ -53,6 +53,8 @@ def segment(
     on_probabilities: told the probabilities on the volume's grid, see `inference.probabilities`.
     Raises: InputError and its kinds where the image does not suit the bundle; UsageError where it has no probabilities.
     """
+    if on_probabilities is not None:
+        probability_channels(model.bundle)  # refused before any work
     return segment_prepared(prepare(volume, model, boxes, name), model, on_window, on_probabilities)
 
 
