@@ -19,8 +19,8 @@ override MEDSEG_DATA := $(DATA_FOLDER)
 export MEDSEG_DATA
 endif
 
-.PHONY: help install demo test test-slow test-viewers fuzz lint format train-hippocampus train-nuclei \
-	train-tumour train-all bench-networks bench-training docs-inputs constraints docker clean
+.PHONY: help install demo test test-slow test-viewers test-monailabel fuzz lint format train-hippocampus train-nuclei \
+	train-tumour train-all bench bench-networks bench-training docs-inputs constraints docker clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our file
 	tests/viewers/setup.sh
 	$(BIN)/pytest -m viewers tests/viewers
 
+test-monailabel: install  ## MONAI Label's inference class on our bundles; installs it without dependencies below build/
+	$(BIN)/pip install --quiet --no-deps --upgrade --target build/monailabel monailabel==0.8.5
+	MONAILABEL=$(CURDIR)/build/monailabel $(BIN)/pytest -m monailabel tests/bundle/test_monai_label.py
+
 lint: install  ## style, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,6 +77,18 @@ train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA;
 	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4
 
 train-all: train-hippocampus train-nuclei train-tumour  ## all three, one after the other; goes on where it was stopped
+
+BENCH := .venv-bench
+BENCH_STAMP := $(BENCH)/.medseg-installed
+
+$(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) -c constraints.txt '$(TORCH)'
+	$(BENCH)/bin/pip install -c constraints.txt -e '.[openvino,onnx]' -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH_STAMP)  ## inference beside MONAI and nnU-Net; on an idle machine; writes benchmarks/RESULTS.md; QUICK=1 tries it
+	$(BENCH)/bin/python benchmarks/table.py --run $(if $(QUICK),--quick)
 
 bench-networks: install  ## UNet against UNet++, three seeds, every depth; many hours; goes on; writes benchmarks/networks.md
 	$(BIN)/python benchmarks/networks.py

@@ -62,7 +62,7 @@ def fault_of(arguments):
         if words[0] not in command.commands:
             return f"{' '.join(path)} has no command {words[0]!r}"
         path.append(words[0])
-        command = command.commands[words.pop(0)]
+        command = command.get_command(None, words.pop(0))
     known = {"--help", "-h"}.union(*(set(p.opts) | set(p.secondary_opts) for p in command.params))
     for word in words:
         option = word.partition("=")[0]

@@ -33,8 +33,8 @@ _DAMAGED = (
 )
 
 
-def unpack(path: Path) -> Path:
-    """The bundle's folder, named after the zip, among the user's unpacked ones.
+def unpack(path: Path, home: Path | None = None) -> Path:
+    """The bundle's folder, named after the zip, below `home`; None: among the user's unpacked ones.
 
     The folder above it is named after the digests of the zip and of all files in it: what was unpacked before is taken
     again if it still has that content, else unpacked anew. Only the user may look into it.
@@ -42,7 +42,7 @@ def unpack(path: Path) -> Path:
     Raises: BundleError for a member that is a link, encrypted or leads elsewhere, for sizes beyond the caps, and where
     there is not exactly one bundle; OutputError where the folder cannot be written.
     """
-    home, digest = unpacked_folder(), _digest(path)
+    home, digest = home or unpacked_folder(), _digest(path)
     name = PurePosixPath(path.name).stem.strip(". ") or "bundle"
     for folder in sorted(home.glob(f"{digest[:24]}-*")):
         if (folder / name).is_dir() and folder.name == _folder_name(digest, folder / name):

@@ -10,7 +10,6 @@ import numpy as np
 from medseg.bundle.bundle import StoredBundle
 from medseg.domain.errors import BundleError, InputError
 from medseg.domain.volume import Volume
-from medseg.io.nifti import read_nifti
 
 TEMPLATE = Path("models") / "template.nii.gz"
 _MOST_BYTES, _MOST_VOXELS = 8 << 20, 200**3
@@ -49,6 +48,8 @@ def read_template(path: Path) -> Volume:
 
     Raises: BundleError if it is something else.
     """
+    from medseg.io.nifti import read_nifti
+
     try:
         template = read_nifti(path, "template")
     except InputError as error:

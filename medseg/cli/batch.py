@@ -69,6 +69,19 @@ class Batch:
         )
 
 
+def backend_before(asked: str, journal: Journal | None, resume: bool) -> str:
+    """The backend that an earlier run of a batch came to, so that the rest of its bytes are of the same; else as asked.
+
+    What suits the number of windows follows from the first image, and that is another one when a batch goes on.
+    """
+    from medseg.backends.backend import NAMES
+
+    if asked != "auto" or journal is None or not resume:
+        return asked
+    ran = {entry.backend for entry in journal.latest.values() if entry.state == "done"} & set(NAMES)
+    return ran.pop() if len(ran) == 1 else asked
+
+
 @dataclass(frozen=True)
 class _Ready:
     """A case that was read; `prepared` and `volume` are None where its outputs are there from an earlier run."""
@@ -97,7 +110,7 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
 
     from medseg.domain.errors import MedsegError
     from medseg.inference.batch import run_batch
-    from medseg.io.dicom_walk import quiet_pydicom
+    from medseg.io.dicom_quiet import quiet_pydicom
     from medseg.io.files import sweep
 
     steps, tally, started = _Steps(batch), _Tally(), time.perf_counter()
@@ -211,7 +224,9 @@ class _Steps:
             write_outputs(plan, ready.volume, replace(ready.result, report=report), algorithm)
         if self.batch.journal is not None:
             digests = found_digests(plan.files())
-            self.batch.journal.append(Entry(plan.names[0], plan.case, "done", ready.work, digests))
+            ran = report.backend.name if report.backend is not None else ""
+            entry = Entry(plan.names[0], plan.case, "done", ready.work, digests, backend=ran)
+            self.batch.journal.append(entry)
         seconds = {**report.seconds, "write": round(time.perf_counter() - started, 4)}
         return replace(report, seconds=seconds)
 

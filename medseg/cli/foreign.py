@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -46,6 +45,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
 
     Raises: UsageError
     """
+    import json
+
     settings: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")

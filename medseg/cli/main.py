@@ -6,13 +6,12 @@ import errno
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from typing import Annotated
 
 import typer
 
 from medseg import __version__
+from medseg.cli.commands import Commands
 from medseg.cli.foreign import as_settings
 from medseg.cli.memory import is_out_of_memory
 from medseg.cli.torchrun import is_first_process
@@ -30,6 +29,7 @@ _SYSTEM_REFUSES = {
 
 app = typer.Typer(
     name="medseg",
+    cls=Commands,
     help="Segment medical images: NIfTI, DICOM series, PNG and TIFF; train, evaluate and pack the models.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -51,39 +51,6 @@ def medseg(
     ] = False,
 ) -> None:
     pass
-
-
-def _add_commands() -> None:
-    from medseg.cli import (
-        bundle_make,
-        compare,
-        convert,
-        crossval,
-        demo,
-        dicom,
-        doctor,
-        evaluate,
-        manifest,
-        segment,
-        train,
-        view,
-    )
-
-    app.command("segment")(segment.segment)
-    app.command("train")(train.train)
-    app.command("evaluate")(evaluate.evaluate)
-    app.command("compare")(compare.compare)
-    app.command("crossval")(crossval.crossval)
-    app.add_typer(bundle_make.app, name="bundle")
-    app.add_typer(manifest.app, name="manifest")
-    app.add_typer(dicom.app, name="dicom")
-    app.command("convert")(convert.convert)
-    app.command("view")(view.view)
-    app.command("demo")(demo.demo)
-    app.command("doctor")(doctor.doctor)
-
-
-_add_commands()
 
 
 def main() -> None:
@@ -140,6 +107,9 @@ def _usage_or_bug(error: Exception) -> int:
     if usage is not None:
         _say(f"{usage()} (see {_command_of(error)} --help)")
         return 2
+    import tempfile
+    import traceback
+
     handle, path = tempfile.mkstemp(prefix="medseg-bug-", suffix=".txt")
     with os.fdopen(handle, "w") as file:
         file.write(f"medseg {__version__}\n" + "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__)

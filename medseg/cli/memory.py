@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -14,6 +13,8 @@ def keep_freed_memory() -> None:
     About twice the speed of a CPU network on glibc, same results; process-wide, so only commands do it.
     """
     if can_keep_freed_memory():
+        import ctypes
+
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
@@ -24,6 +25,8 @@ def can_keep_freed_memory() -> bool:
     """Whether the C library is one that can be told to."""
     if sys.platform != "linux":
         return False
+    import ctypes
+
     try:
         return hasattr(ctypes.CDLL(None), "mallopt") and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
     except OSError:

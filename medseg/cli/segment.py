@@ -75,7 +75,7 @@ def segment(
 ) -> None:
     """Segment images with a bundle; one mask for each input, on the input's own grid."""
     from medseg.cli import progress
-    from medseg.cli.batch import Batch, segment_all
+    from medseg.cli.batch import Batch, backend_before, segment_all
     from medseg.cli.foreign import find_said, named_images, parse_settings
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import Extras, output_folder, plan_outputs, require_absent
@@ -116,7 +116,8 @@ def segment(
         if fast and depth is not None:
             raise UsageError("--fast chooses the depth; leave --depth out")
         wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
-        asked = Asked(backend_name(backend), len(plans), progress.tell_nobody if quiet else progress.say_backend)
+        name = backend_name(backend_before(backend, journal, resume))
+        asked = Asked(name, len(plans), progress.tell_nobody if quiet else progress.say_backend)
         model = load_model(stored, chosen, choose_precision(precision, chosen), wishes, asked)
         batch = Batch(model, images, tuple(boxes), doubts, quiet)
         if journal is not None:

@@ -64,16 +64,17 @@ def write_masks(plan: Plan, volume: Volume, label_map: LabelMap, algorithm: Algo
 
 
 def _write_file(form: str, label_map: LabelMap, path: Path, volume: Volume | None) -> None:
-    from medseg.io.nifti import write_nifti
-    from medseg.io.picture import write_picture_mask
-
     if form == "nifti":
+        from medseg.io.nifti import write_nifti
+
         write_nifti(label_map, path, volume)
     elif form == "seg-nrrd":
         from medseg.io.seg_nrrd import write_seg_nrrd
 
         write_seg_nrrd(label_map, path)
     else:
+        from medseg.io.picture import write_picture_mask
+
         write_picture_mask(label_map, path)
 
 

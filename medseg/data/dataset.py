@@ -75,7 +75,7 @@ def load_samples(
             return error
         image, mask = preprocess(volume, spec, to_target(values))
         on_case()
-        return Sample(case, image.as_tensor().contiguous(), mask.as_tensor()[0].to(torch.uint8))
+        return Sample(case, image.values.contiguous(), mask.values[0].to(torch.uint8))
 
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(load, cases))

@@ -1,4 +1,8 @@
-"""From an image as read to what the network sees: MONAI's transforms, named once for running and for configs."""
+"""From an image as read to what the network sees: MONAI's transforms, named once for running and for configs.
+
+Where the grid stays that of the image, the numbers are computed here, bit for bit as MONAI's transforms do (the tests
+say so): to import MONAI takes several times as long as to segment a picture.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from monai import transforms
-from monai.data.meta_tensor import MetaTensor
+from torch import Tensor
 
-from medseg.data.reader import fit_channels
+from medseg.data.channels import fit_channels
 from medseg.domain.errors import UsageError
+from medseg.domain.geometry import Float64Array
 from medseg.domain.volume import Volume
 
 
@@ -76,18 +80,58 @@ def entries(spec: PreprocessSpec, keys: list[str]) -> list[dict[str, Any]]:
     return steps
 
 
-def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = None) -> tuple[MetaTensor, ...]:
-    """The image (C, *S) on the network's grid, float32, its affine with it; with a mask (*shape_ijk), also that.
+@dataclass(frozen=True, eq=False)
+class OnGrid:
+    """An image or a mask on the network's grid.
+
+    values: (C, *S) float32.
+    """
+
+    values: Tensor
+    affine_ras: Float64Array
+
+
+def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = None) -> tuple[OnGrid, ...]:
+    """The image on the network's grid; with a mask (*shape_ijk), also that.
 
     A mask goes through the same steps by nearest neighbours and comes back as (1, *S).
     Raises: InputError where the channels do not fit.
     """
     volume = fit_channels(volume, spec.channels, volume.case)
-    affine = torch.from_numpy(volume.geometry.perpendicular().affine_ras.copy())
-    data = {"image": MetaTensor(torch.from_numpy(volume.voxels.astype(np.float32)), affine=affine)}
-    if mask is not None:
-        data["mask"] = MetaTensor(torch.from_numpy(mask[None].astype(np.float32)), affine=affine)
+    affine = volume.geometry.perpendicular().affine_ras.copy()
+    arrays = [volume.voxels] if mask is None else [volume.voxels, mask[None]]
+    tensors = [torch.from_numpy(array.astype(np.float32)) for array in arrays]
+    if spec.spacing_mm is None:
+        values = [_normalised(tensors[0], spec), *tensors[1:]]
+        return tuple(OnGrid(tensor, affine) for tensor in values)
+    return _by_monai(tensors, affine, spec)
+
+
+def _normalised(image: Tensor, spec: PreprocessSpec) -> Tensor:
+    if spec.normalise == "zscore":
+        mean, deviation = image.mean().item(), image.std(unbiased=False).item()
+        return image.sub_(mean).div_(deviation or 1.0)
+    if spec.intensity_range is not None:
+        low, high = spec.intensity_range
+        return image.sub_(low).div_(high - low).clamp_(0.0, 1.0)
+    a, b = (_percentile(image, q) for q in (1, 99))
+    return image.sub_(a).div_(b - a) if b != a else image.sub_(a)
+
+
+def _percentile(image: Tensor, percent: int) -> Tensor:
+    """Of all values together; by numpy where there are too many for torch's own."""
+    if image.numel() > 1_000_000:
+        return torch.from_numpy(np.asarray(np.percentile(image.numpy(), np.array(percent)))).to(image.dtype)
+    return torch.quantile(image, torch.tensor(percent / 100, dtype=image.dtype))
+
+
+def _by_monai(tensors: list[Tensor], affine: Float64Array, spec: PreprocessSpec) -> tuple[OnGrid, ...]:
+    from monai import transforms
+    from monai.data.meta_tensor import MetaTensor
+
+    named = zip(("image", "mask"), tensors, strict=False)
+    data = {name: MetaTensor(tensor, affine=torch.from_numpy(affine)) for name, tensor in named}
     for entry in entries(spec, list(data)):
         options = {key: value for key, value in entry.items() if key != "_target_"}
         data = getattr(transforms, entry["_target_"])(**options)(data)
-    return tuple(data.values())
+    return tuple(OnGrid(one.as_tensor(), one.affine.numpy().astype(np.float64)) for one in data.values())

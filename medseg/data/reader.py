@@ -11,8 +11,8 @@ from monai.data.image_reader import ImageReader
 from monai.utils.enums import MetaKeys, SpaceKeys
 from numpy.typing import NDArray
 
+from medseg.data.channels import fit_channels
 from medseg.domain.errors import InputError
-from medseg.domain.volume import Volume
 from medseg.io.images import read_image
 
 
@@ -49,20 +49,3 @@ class Reader(ImageReader):
             MetaKeys.SPATIAL_SHAPE: np.array(volume.geometry.shape_ijk),
             MetaKeys.ORIGINAL_CHANNEL_DIM: 0,
         }
-
-
-def fit_channels(volume: Volume, channels: int | None, name: str) -> Volume:
-    """The volume with as many channels as the network takes.
-
-    Raises: InputError, naming the image, where a colour image would have to become grey.
-    """
-    if channels is None or volume.channels == channels:
-        return volume
-    if volume.channels != 1:
-        raise InputError(
-            f"{name}: has {volume.channels} colour channels, the model takes {channels}; convert the picture to grey"
-        )
-    voxels = np.repeat(volume.voxels, channels, axis=0)
-    return Volume(
-        voxels, volume.geometry, volume.case, volume.modality, volume.nifti_header, volume.series, volume.notes
-    )

@@ -31,6 +31,7 @@ class Entry:
     work:    None of a case that was refused before its input could be read.
     outputs: sha256 by file name, relative to the output folder; "" before a file is written.
     reason:  of a refusal, as it was told.
+    backend: what ran the network, where that was measured and not asked for: a batch that goes on goes on with it.
 
     Names are compared with names that were planned; nothing is ever opened by them.
     """
@@ -41,6 +42,7 @@ class Entry:
     work: Work | None = None
     outputs: dict[str, str] = field(default_factory=dict)
     reason: str = ""
+    backend: str = ""
 
     def is_of(self, work: Work, planned: Iterable[str], found: Mapping[str, str]) -> bool:
         """Whether the case was finished, and neither what it follows from nor its outputs have changed since.

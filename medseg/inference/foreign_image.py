@@ -13,7 +13,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.program import keys_of
-from medseg.data.reader import fit_channels
+from medseg.data.channels import fit_channels
 from medseg.domain.errors import InputError, UsageError
 from medseg.domain.volume import Volume
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
@@ -20,10 +20,12 @@ from medseg.domain.errors import UsageError
 from medseg.domain.report import BackendChoice
 from medseg.domain.volume import Volume
 from medseg.domain.wishes import NO_WISHES, Wishes
-from medseg.inference.foreign import ForeignModel, load_foreign
 from medseg.networks.ensemble import Ensemble
 from medseg.networks.head import blended_width, split_head
 from medseg.windows import Head, Network
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def load_model(
             raise UsageError(f"{stored.folder}: --tta, --depth, --fast and --quality are for bundles of medseg")
         if asked.name not in ("auto", "eager"):
             raise UsageError(f"{stored.folder}: --backend {asked.name} is for bundles of medseg; leave it out")
+        from medseg.inference.foreign import load_foreign  # by way of MONAI, which takes long to import
+
         return load_foreign(stored, device, precision)
     bundle, depth = stored.bundle, wishes.depth
     greatest = bundle.network.greatest_depth

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure
 from medseg.domain.volume import Volume
-from medseg.inference.localise import Located
 from medseg.inference.measure import measure
 from medseg.inference.region import crop_to_box
+
+if TYPE_CHECKING:
+    from medseg.inference.localise import Located
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from monai.data.meta_tensor import MetaTensor
 
 from medseg.bundle.bundle import Bundle
-from medseg.data.preprocess import preprocess
-from medseg.data.reader import fit_channels
+from medseg.data.channels import fit_channels
+from medseg.data.preprocess import OnGrid, preprocess
 from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, InputError
 from medseg.domain.geometry import Float64Array
 from medseg.domain.volume import Volume
 from medseg.inference.clock import Clock
 from medseg.inference.fit import need_bytes, require_enough_memory, require_size, require_spacing
-from medseg.inference.foreign import ForeignModel
-from medseg.inference.localise import locate
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
 from medseg.inference.slices import require_sliceable
 from medseg.io.images import require_contrast
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Prepared:
 
     name:   how messages call it.
     boxes:  those asked for; `parts` are made of them. Other people's bundles cut for themselves: no parts.
-    first:  what the network is given of the first part, (C, *S); None where it takes the part slice by slice.
+    first:  what the network is given of the first part; None where it takes the part slice by slice.
     need_bytes: about what segmenting will take beside the image as read.
     """
 
@@ -41,7 +41,7 @@ class Prepared:
     boxes: tuple[Box, ...]
     clock: Clock
     parts: tuple[Part, ...] = ()
-    first: MetaTensor | None = None
+    first: OnGrid | None = None
     settings: dict[str, Any] | None = None
     need_bytes: int = 0
 
@@ -60,7 +60,7 @@ def prepare(
     Raises: InputError and its kinds where the image does not suit the bundle; ResourceError where it does not fit.
     """
     name, clock, boxes = name or volume.case, clock or Clock(), tuple(boxes)
-    if isinstance(model, ForeignModel):
+    if not isinstance(model, Model):
         return Prepared(volume, name, boxes, clock, need_bytes=volume.voxels.nbytes)
     bundle = model.bundle
     require_fit(volume, bundle, name)
@@ -68,6 +68,8 @@ def prepare(
     require_size(volume, bundle, name)
     settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
     if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
+        from medseg.inference.localise import locate
+
         with clock.part("localise"):
             located = locate(volume, bundle.localiser, model.template, name)
             spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
@@ -85,8 +87,8 @@ def prepare(
     return Prepared(volume, name, boxes, clock, tuple(parts), first, settings, need)
 
 
-def network_image(part: Part, bundle: Bundle, clock: Clock) -> MetaTensor | None:
-    """What the network is given, (C, *S) with its affine; None where it takes the part slice by slice."""
+def network_image(part: Part, bundle: Bundle, clock: Clock) -> OnGrid | None:
+    """What the network is given, on its grid; None where it takes the part slice by slice."""
     if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
         return None
     with clock.part("preprocess"):

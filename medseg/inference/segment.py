@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 
 from medseg import __version__
 from medseg.bundle.bundle import Bundle
 from medseg.bundle.foreign import ForeignBundle
+from medseg.data.preprocess import OnGrid
 from medseg.domain.box import Box
 from medseg.domain.errors import ResourceError
 from medseg.domain.geometry import Geometry
@@ -21,7 +21,6 @@ from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure, Quality, Report
 from medseg.domain.volume import Volume
 from medseg.inference.clock import Clock
-from medseg.inference.foreign import ForeignModel, segment_foreign
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, whole
 from medseg.inference.prepare import Prepared, is_to_be_localised, network_image, prepare
@@ -33,6 +32,9 @@ from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
 from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Slab, collect, stream, window_count
+
+if TYPE_CHECKING:
+    from medseg.inference.foreign import ForeignModel
 
 
 def segment(
@@ -51,6 +53,8 @@ def segment(
     on_probabilities: told the probabilities on the volume's grid, see `inference.probabilities`.
     Raises: InputError and its kinds where the image does not suit the bundle; UsageError where it has no probabilities.
     """
+    if on_probabilities is not None:
+        probability_channels(model.bundle)  # refused before any work
     return segment_prepared(prepare(volume, model, boxes, name), model, on_window, on_probabilities)
 
 
@@ -63,7 +67,9 @@ def segment_prepared(
     """The rest of `segment`, from the first window on."""
     started, clock, volume = time.perf_counter(), prepared.clock, prepared.volume
     channels = [] if on_probabilities is None else probability_channels(model.bundle)
-    if isinstance(model, ForeignModel):
+    if not isinstance(model, Model):
+        from medseg.inference.foreign import segment_foreign  # by way of MONAI, which takes long to import
+
         return segment_foreign(volume, model, prepared.boxes, prepared.name, on_window, clock)
     bundle = model.bundle
     instances = bundle.labels.kind == "instances"
@@ -132,7 +138,7 @@ def expected_windows(volume: Volume, bundle: Bundle | ForeignBundle) -> int:
 
 def _segment_part(
     part: Part,
-    image: MetaTensor | None,
+    image: OnGrid | None,
     model: Model,
     clock: Clock,
     on_window: Callable[[int], None] | None,
@@ -142,10 +148,11 @@ def _segment_part(
     bundle = model.bundle
     if image is None:
         return _segment_slices(part, model, clock, on_window, on_values)
-    count = window_count(image.shape[1:], bundle.window)
-    grid = Geometry(tuple(image.shape[1:]), image.affine.numpy().astype(np.float64))
+    shape = tuple(image.values.shape[1:])
+    count = window_count(shape, bundle.window)
+    grid = Geometry(shape, image.affine_ras)
     source = part.source.geometry.perpendicular()  # as `preprocess` had it
-    tensor = image.as_tensor()
+    tensor = image.values
     try:
         network = clock.network(model.network if model.body is None else model.body, model.device)
         slabs = finite(stream(network, tensor, bundle.window, on_window, model.head, model.device))
@@ -164,7 +171,7 @@ def _segment_part(
         return part.kept(labels), count, f"{model.precision} overflowed; computed again in fp32"
 
 
-def _agreement(part: Part, image: MetaTensor | None, labels: NDArray[Any], model: Model, clock: Clock) -> float:
+def _agreement(part: Part, image: OnGrid | None, labels: NDArray[Any], model: Model, clock: Clock) -> float:
     """How well the voters' masks agree with this one and with each other."""
     models = [replace(model, network=voter, body=None, head=None) for voter in model.voters]
     others = [_segment_part(part, image, voter, clock, None)[0] for voter in models]

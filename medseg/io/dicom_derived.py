@@ -21,9 +21,9 @@ from medseg.domain.errors import GridError, InputError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.series import Series
+from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_stack import LPS_TO_RAS
 from medseg.io.dicom_uid import derived_uid
-from medseg.io.dicom_walk import quiet_pydicom
 from medseg.io.files import whole_file
 
 # Type 2 of the patient and study modules: they must be there and may be empty; anonymisers take them away.

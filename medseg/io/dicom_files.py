@@ -14,7 +14,8 @@ from pathlib import Path
 from pydicom import dcmread
 
 from medseg.domain.errors import InputError, SeriesError
-from medseg.io.dicom_walk import file_meta, quiet_pydicom, starts_with_an_element
+from medseg.io.dicom_quiet import quiet_pydicom
+from medseg.io.dicom_walk import file_meta, starts_with_an_element
 from medseg.io.dicom_zip import TemporaryFolder, is_zip, unpack
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"

@@ -16,15 +16,8 @@ from medseg.io.dicom_elements import Numbers, code, count, number, numbers, uid,
 from medseg.io.dicom_files import File
 from medseg.io.dicom_inflate import open_dicom
 from medseg.io.dicom_pet import PET_KEYWORDS, Pet, read_pet
-from medseg.io.dicom_walk import (
-    FLOAT_PIXEL_DATA,
-    PIXEL_DATA,
-    Watch,
-    file_meta,
-    is_no_image,
-    quiet_pydicom,
-    starts_with_an_element,
-)
+from medseg.io.dicom_quiet import quiet_pydicom
+from medseg.io.dicom_walk import FLOAT_PIXEL_DATA, PIXEL_DATA, Watch, file_meta, is_no_image, starts_with_an_element
 
 # What tells the phases, echoes and repetitions of one place apart, what is measured first, when it was made last.
 PHASE_KEYWORDS = (

@@ -17,10 +17,10 @@ from medseg.io.dicom_checks import check_image, check_no_localizer, check_projec
 from medseg.io.dicom_elements import text
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_projection import is_single_projection, picture_grid
+from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_scan import Scan
 from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import find_grid, in_order, repeated
-from medseg.io.dicom_walk import quiet_pydicom
 
 _NAMES = (
     *("PatientName", "PatientID", "StudyDate", "StudyDescription", "SeriesDescription", "SeriesNumber"),

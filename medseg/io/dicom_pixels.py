@@ -18,7 +18,7 @@ from medseg.domain.errors import InputError, MedsegError
 from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_inflate import open_dicom
-from medseg.io.dicom_walk import quiet_pydicom
+from medseg.io.dicom_quiet import quiet_pydicom
 
 _KEYWORDS = [
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration"),

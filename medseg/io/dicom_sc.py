@@ -16,9 +16,9 @@ from medseg.domain.algorithm import Algorithm
 from medseg.domain.labels import Code, LabelMap
 from medseg.domain.series import Series
 from medseg.io.dicom_derived import equipment, moment, save_dicom, seed_of, source_headers
+from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_seg import SERIES_NUMBER, coded
 from medseg.io.dicom_uid import derived_uid
-from medseg.io.dicom_walk import quiet_pydicom
 
 _SOURCE = Code("121322", "Source image for image processing operation", "DCM")
 _SEGMENTED = Code("113076", "Segmentation", "DCM")

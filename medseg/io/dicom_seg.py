@@ -16,8 +16,8 @@ from medseg.domain.errors import UsageError
 from medseg.domain.labels import Code, Label, LabelMap
 from medseg.domain.series import Series
 from medseg.io.dicom_derived import equipment, planes_of_frames, save_dicom, seed_of, source_headers
+from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_uid import derived_uid
-from medseg.io.dicom_walk import quiet_pydicom
 
 SegKind = Literal["BINARY", "LABELMAP"]
 

@@ -14,8 +14,8 @@ from medseg.domain.errors import GridError, InputError, MedsegError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import COLOURS, Code, Label, LabelMap, LabelTable, legal_name
 from medseg.io.dicom_derived import planes_of_frames
+from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_seg import UNSPECIFIED
-from medseg.io.dicom_walk import quiet_pydicom
 
 _CLASSES = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 

@@ -11,9 +11,9 @@ from medseg.domain.labels import Code, Label, LabelTable
 from medseg.domain.report import Measure
 from medseg.domain.series import Series
 from medseg.io.dicom_derived import equipment, save_dicom, source_headers
+from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_seg import SERIES_NUMBER, UNSPECIFIED, coded
 from medseg.io.dicom_uid import derived_uid
-from medseg.io.dicom_walk import quiet_pydicom
 
 # LOINC's names of an examination of no named region; CID 100 has them.
 _PROCEDURES = {

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import BinaryIO
 
 from pydicom.filereader import data_element_generator
@@ -23,20 +20,6 @@ _NO_IMAGE_CLASSES = (
     "1.2.840.10008.1.3.10",
     *(f"{_STORAGE}.{n}" for n in ("9", "11", "30", "66", "67", "68", "88", "90", "104", "481")),
 )
-
-
-@contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """No warnings and no log lines of pydicom: they quote values, and a value may be a name. We check ourselves."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
 
 
 class Watch:

@@ -14,7 +14,6 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import is_label_map, read_nifti, read_nifti_mask
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
 
@@ -103,6 +102,8 @@ def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
 
         return read_nrrd(path, case_name(path), doubts)
     if is_nifti(path) or name.endswith((".nii", ".nii.gz")):
+        from medseg.io.nifti import read_nifti
+
         return _no_label_map(path, read_nifti(path, case_name(path), doubts))
     if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
@@ -123,6 +124,8 @@ def _of_modality(volume: Volume, modality: str | None) -> Volume:
 
 
 def _no_label_map(path: Path, volume: Volume) -> Volume:
+    from medseg.io.nifti import is_label_map
+
     if volume.nifti_header is not None and is_label_map(volume.nifti_header):
         raise InputError(
             f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
@@ -136,6 +139,8 @@ def read_mask(path: Path) -> tuple[NDArray[Any], Geometry | None]:
         from medseg.io.picture import read_picture_mask
 
         return read_picture_mask(path), None
+    from medseg.io.nifti import read_nifti_mask
+
     return read_nifti_mask(path)
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError
+from medseg.io.gunzip import GZIP_ERRORS, gunzip
 from medseg.io.memory import require_memory
 from medseg.io.stream import Stream, fill, read_to_the_end, refusals, require_possible, skip
+
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, EOFError, *GZIP_ERRORS)
 
 
 def is_nifti(path: Path) -> bool:
@@ -24,13 +24,16 @@ def is_nifti(path: Path) -> bool:
     try:
         with _open(path) as file:
             start = file.read(540)
-    except (OSError, EOFError, zlib.error):
+    except _UNREADABLE:
         return False
-    return _header_class(start) is not None
+    return _header_bytes(start) is not None
 
 
 def parse_header(raw: bytes) -> Any:
     """The nibabel header of the 348 or 540 raw bytes, unmended."""
+    from nibabel.nifti1 import Nifti1Header  # here, for nibabel takes long to import and is not needed for other files
+    from nibabel.nifti2 import Nifti2Header
+
     kind = Nifti2Header if len(raw) == 540 else Nifti1Header
     return kind(raw, endianness=_byte_order(raw), check=False)
 
@@ -49,15 +52,17 @@ def load(path: Path, which: int | None) -> tuple[Any, NDArray[Any]]:
     """
     with refusals(path), _open(path) as file:
         start = file.read(540)
-        if _header_class(start) is None:
+        length = _header_bytes(start)
+        if length is None:
             raise InputError(
                 f"{path}: not a NIfTI file (its content is not, whatever its name says); give the image itself"
             )
-        header = parse_header(start[: 540 if _header_class(start) is Nifti2Header else 348])
+        header = parse_header(start[:length])
         dtype, offset = _layout(path, header)
         shape, skipped = _chosen(path, header, which)
         size = math.prod(shape) * dtype.itemsize
-        require_memory(str(path), size * (1 if _is_as_stored(header) else 2), "the image")
+        scaled = 0 if _is_as_stored(header) else 4 * math.prod(shape)  # float32
+        require_memory(str(path), size + scaled, "the image")
         file.seek(0)
         skip(path, file, offset + skipped * size)
         values = np.empty(math.prod(shape), dtype)
@@ -67,22 +72,29 @@ def load(path: Path, which: int | None) -> tuple[Any, NDArray[Any]]:
         return header, values.reshape(shape, order="F")
 
 
-def _open(path: Path) -> Stream:
+@contextmanager
+def _open(path: Path) -> Iterator[Stream]:
     with path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if gzipped else path.open("rb")
+        file.seek(0)
+        if gzipped:
+            with gunzip(file) as stream:
+                yield stream
+        else:
+            yield file
 
 
 def _byte_order(start: bytes) -> str:
     return "<" if int.from_bytes(start[:4], "little") in (348, 540) else ">"
 
 
-def _header_class(start: bytes) -> Any:
+def _header_bytes(start: bytes) -> int | None:
+    """The length of the header of a single-file NIfTI-1 or NIfTI-2; None of anything else."""
     sizes = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
     if 348 in sizes and len(start) >= 348 and start[344:347] == b"n+1":
-        return Nifti1Header
+        return 348
     if 540 in sizes and len(start) >= 540 and start[4:7] == b"n+2":
-        return Nifti2Header
+        return 540
     return None
 
 
@@ -91,6 +103,8 @@ def _layout(path: Path, header: Any) -> tuple[np.dtype[Any], int]:
     dims = [int(n) for n in header["dim"]]
     if not 1 <= dims[0] <= 7 or min(dims[1 : 1 + dims[0]]) < 1:
         raise InputError(f"{path}: the header gives sizes {dims}; every axis needs at least one voxel")
+    from nibabel.spatialimages import HeaderDataError
+
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError) as error:

@@ -19,15 +19,19 @@ from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
 from medseg.domain.errors import OutputError, ResourceError
+from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.io.files import whole_file
 from medseg.io.nifti_file import parse_header
+from medseg.io.upright import upright_grid
 
 _CHUNK = 8 << 20
 
 
 class NiftiMaps:
     """float32 maps (K, *S) on an image's grid, with its geometry: the fourth axis of the file is K.
+
+    Tilted slices come on an upright grid, as masks do, see `io.upright`.
 
     In a NIfTI file the channel runs slowest and the first axis fastest, while blocks come along any axis, with all
     channels at once. So they go into a file without a name in the folder of the target, from where `save` writes the
@@ -39,9 +43,12 @@ class NiftiMaps:
     """
 
     def __init__(self, path: Path, volume: Volume, channels: int, first: int = 0):
-        self._path, self._header = path, _header(volume, channels)
-        shape = (*volume.geometry.shape_ijk, channels)
-        count = math.prod(volume.geometry.shape_ijk)
+        found = upright_grid(volume.geometry) if volume.nifti_header is None else None  # as of masks
+        geometry = volume.geometry if found is None else found[0]
+        self._corners = None if found is None else found[1]
+        self._path, self._header = path, _header(volume, geometry, channels)
+        shape = (*geometry.shape_ijk, channels)
+        count = math.prod(geometry.shape_ijk)
         self._file = _nameless(path, 4 * count * channels)
         self._pages = mmap.mmap(self._file.fileno(), 4 * count * channels)
         self._maps: NDArray[np.float32] | None = np.frombuffer(self._pages, "<f4").reshape(shape, order="F")
@@ -61,8 +68,16 @@ class NiftiMaps:
     def put(self, place: Sequence[slice], values: NDArray[Any], inside: NDArray[np.bool_] | None = None) -> None:
         """Values (K, *block) of a block of the image; inside: (*block) the voxels that they are good for, or all."""
         assert self._maps is not None
-        for k, value in enumerate(values):
-            np.copyto(self._maps[..., k][tuple(place)], value, where=True if inside is None else inside)
+        good = np.True_ if inside is None else inside
+        for channel, value in enumerate(values):
+            target = self._maps[..., channel]
+            if self._corners is None:
+                np.copyto(target[tuple(place)], value, where=good)
+                continue
+            for n, k in enumerate(range(place[2].start, place[2].stop)):  # each slice where it lies upright
+                (i, j), (across, down) = self._corners[k], place[:2]
+                box = slice(across.start + i, across.stop + i), slice(down.start + j, down.stop + j), k
+                np.copyto(target[box], value[..., n], where=good if inside is None else inside[..., n])
         self._forget()
 
     def save(self) -> None:
@@ -107,19 +122,19 @@ def _nameless(path: Path, size: int) -> BinaryIO:
     return opened
 
 
-def _header(volume: Volume, channels: int) -> bytes:
-    """Up to the voxels. Geometry as `write_nifti` has it: the source's own, else both forms with code 1."""
-    shape = (*(*volume.geometry.shape_ijk, 1)[:3], channels)
+def _header(volume: Volume, geometry: Geometry, channels: int) -> bytes:
+    """Up to the voxels. Geometry as `write_nifti` has it: the source's own header, else both forms with code 1."""
+    shape = (*(*geometry.shape_ijk, 1)[:3], channels)
     raw = volume.nifti_header
     if raw is not None:
         header = parse_header(raw).as_byteswapped("<")
     else:
         header = Nifti2Header() if max(shape) > 32767 else Nifti1Header()
         header.set_data_shape(shape)
-        header.set_sform(volume.geometry.affine_ras, code=1)
-        header.set_qform(volume.geometry.affine_ras, code=1, strip_shears=True)
-        header["pixdim"][1 : 1 + volume.geometry.spatial_dims] = volume.geometry.spacing_mm
-        header.set_xyzt_units("mm" if volume.geometry.calibrated else "unknown")
+        header.set_sform(geometry.affine_ras, code=1)
+        header.set_qform(geometry.affine_ras, code=1, strip_shears=True)
+        header["pixdim"][1 : 1 + geometry.spatial_dims] = geometry.spacing_mm
+        header.set_xyzt_units("mm" if geometry.calibrated else "unknown")
     header.set_data_dtype(np.float32)
     pixdim = header["pixdim"].copy()
     header.set_data_shape(shape)

@@ -6,7 +6,6 @@ beyond ASCII on some systems; SimpleITK is the other opinion in the tests.
 
 from __future__ import annotations
 
-import gzip
 import math
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
+from medseg.io.gunzip import gunzip
 from medseg.io.memory import require_memory
 from medseg.io.nrrd_header import Header, affine_ras, read_header
 from medseg.io.stream import fill, read_to_the_end, refusals, require_possible
@@ -46,7 +46,7 @@ def _load(path: Path) -> tuple[Header, NDArray[Any]]:
         require_possible(path, need, path.stat().st_size - header.offset)
         require_memory(str(path), need, "the image")
         values = np.empty(math.prod(header.shape_ijk), header.dtype)
-        stream = gzip.GzipFile(fileobj=file) if header.encoding == "gzip" else file
+        stream = gunzip(file) if header.encoding == "gzip" else file
         fill(path, stream, values)
         read_to_the_end(path, stream)
         return header, values.reshape(header.shape_ijk, order="F")

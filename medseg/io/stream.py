@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError, MedsegError, ResourceError
+from medseg.io.gunzip import GZIP_ERRORS, in_words
 
 MOST_BYTES = 64 << 30  # a header may claim anything; no image this program can hold is larger
 _MOST_FOLD = 1100  # gzip shrinks at most about 1030-fold
@@ -32,8 +32,8 @@ def refusals(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: the gzip stream is damaged ({error}); copy the file again") from error
+    except GZIP_ERRORS as error:
+        raise InputError(f"{path}: the gzip stream is damaged ({in_words(error)}); copy the file again") from error
     except EOFError as error:
         raise InputError(f"{path}: the file is cut off; copy it again") from error
     except MemoryError as error:

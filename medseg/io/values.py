@@ -20,10 +20,10 @@ def finite(path: Path, values: NDArray[Any], fill: float | None) -> tuple[NDArra
     """
     if values.dtype.kind != "f":
         return values, ()
+    if values.size == 0 or (values.min() >= -_MOST and values.max() <= _MOST):  # both are NaN where a value is
+        return values, ()
     good = (values >= -_MOST) & (values <= _MOST)
     bad = int(values.size - np.count_nonzero(good))
-    if bad == 0:
-        return values, ()
     if fill is None:
         raise ValueRangeError(
             f"{path}: {bad} of {values.size} voxels are NaN or infinite; mend them, or say what they become with "

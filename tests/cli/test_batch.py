@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from medseg.domain.journal import entry_of
 from medseg.io.journal import NAME, open_journal
+from tests.backends.test_same_answer import require
 from tests.bundles import blobs, grey_bundle, stored_bundle
 from tests.commands import medseg
 
@@ -75,6 +77,29 @@ def test_no_duration_and_no_moment_is_written(home, slides, tmp_path):
     before = outputs(tmp_path / "a")
     segment(slides, tmp_path / "a", "-q", "--overwrite")
     assert outputs(tmp_path / "a") == before
+
+
+def test_a_resumed_batch_goes_on_with_the_backend_it_had(home, slides, tmp_path):
+    """Chosen anew, by what is left, the rest could come from another one with other last bits."""
+    require("openvino")
+    out = tmp_path / "out"
+    assert {report["backend"]["name"] for report in segment(slides, out, "--json").json} == {"eager"}
+    with open_journal(out) as journal:
+        assert {entry.backend for entry in journal.latest.values()} == {"eager"}
+        for entry in list(journal.latest.values()):
+            journal.append(replace(entry, backend="openvino"))
+    (out / "c_seg.png").unlink()
+    (report,) = [report for report in segment(slides, out, "--resume", "--json").json if "backend" in report]
+    assert (report["case"], report["backend"]["name"]) == ("c", "openvino")
+
+
+def test_a_backend_that_is_none_in_the_journal_is_passed_over(home, slides, tmp_path):
+    segment(slides, tmp_path / "out", "-q")
+    with open_journal(tmp_path / "out") as journal:
+        for entry in list(journal.latest.values()):
+            journal.append(replace(entry, backend="../magic"))
+    (tmp_path / "out" / "c_seg.png").unlink()
+    assert "2 done before" in segment(slides, tmp_path / "out", "--resume").lines[-1]
 
 
 def test_resume_does_what_is_not_done(home, slides, tmp_path):

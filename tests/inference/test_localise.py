@@ -10,7 +10,6 @@ from medseg.bundle.store import find_bundle
 from medseg.domain.errors import FieldOfViewError
 from medseg.domain.volume import Volume
 from medseg.inference import localise
-from medseg.inference import segment as module
 from medseg.inference.localise import Located, locate
 from medseg.inference.model import load_model
 from medseg.inference.parts import cropped, upright
@@ -147,7 +146,7 @@ def test_given_boxes_and_small_images_need_no_template(monkeypatch, model):
     def never(*arguments):
         raise AssertionError("the template was asked")
 
-    monkeypatch.setattr(module, "locate", never)
+    monkeypatch.setattr(localise, "locate", never)
     (left, _) = BOXES.values()
     by_box = segment(brain(), model, [left])
     crop, start = crop_to_box(brain(), left, "x")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from medseg.domain.errors import OutputError, ResourceError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
-from medseg.io.nifti import read_nifti, write_nifti_image
+from medseg.io.nifti import read_nifti, write_nifti, write_nifti_image
 from medseg.io.nifti_maps import NiftiMaps
+from tests.io.test_upright import tilted
 from tests.phantoms import oblique
 
 AFFINE = oblique(np.diag([0.8, 1.2, -2.0, 1.0]), (8, 5, -6))
@@ -81,6 +83,24 @@ def test_a_source_of_another_kind_has_both_forms(tmp_path):
     assert np.allclose(image.get_sform(), AFFINE, atol=1e-5)
     assert np.allclose(image.get_qform(), AFFINE, atol=1e-5)
     assert image.header.get_xyzt_units()[0] == "mm"
+
+
+def test_maps_of_tilted_slices_lie_where_their_masks_do(tmp_path):
+    """ITK refuses a sheared file: a map of one label is its mask, block by block."""
+    label_map = tilted((0.9, -0.4), (15, 0, 0))
+    volume = replace(volume_of((2, 2, 2)), voxels=label_map.voxels[None], geometry=label_map.geometry)
+    write_nifti(label_map, tmp_path / "mask.nii.gz", volume)
+    one_hot = np.stack([label_map.voxels == 0, label_map.voxels > 0]).astype(np.float32)
+    with NiftiMaps(tmp_path / "maps.nii.gz", volume, 2) as maps:
+        for start in range(0, label_map.voxels.shape[1], 3):
+            place = tuple(slice(0, n) for n in label_map.voxels.shape)
+            place = (place[0], slice(start, min(start + 3, place[1].stop)), place[2])
+            maps.put(place, one_hot[(slice(None), *place)])
+        maps.save()
+    mask, found = nib.load(tmp_path / "mask.nii.gz"), nib.load(tmp_path / "maps.nii.gz")
+    assert np.allclose(mask.affine, found.affine)
+    assert ((np.asarray(mask.dataobj) > 0) == (np.asarray(found.dataobj)[..., 1] == 1)).all()
+    assert (np.asarray(found.dataobj).sum(-1) == 1).all()
 
 
 def test_an_error_in_the_middle_leaves_nothing(tmp_path):
