@@ -46,8 +46,8 @@ def browse():
             text=True,
             timeout=480,
         )
-        answer = json.loads(done.stdout)
-        assert done.returncode == 0, answer
+        assert done.returncode == 0, done.stdout + done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
         return answer
 
     return run

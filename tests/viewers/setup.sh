@@ -34,6 +34,7 @@ unpack() {
     echo "$2" > "$stamp"
 }
 unpack @ohif/app 3.13.2 ohif
-unpack playwright-core 1.65.1 node_modules/playwright-core
+# A version for the Node.js of Debian 12, which is 18; later ones want 20.
+unpack playwright-core 1.60.0 node_modules/playwright-core
 unpack @niivue/niivue 0.69.0 niivue
 rm -f "$cache"/*.tgz
