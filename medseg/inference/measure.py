@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import SimpleITK as sitk
+from dataclasses import dataclass
+from math import prod
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.domain.geometry import Float64Array
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure
 from medseg.domain.volume import Volume
+
+_BLOCK_VOXELS = 2**20
 
 
 def measure(label_map: LabelMap, volume: Volume, region: str | None = None) -> tuple[Measure, ...]:
@@ -16,20 +23,18 @@ def measure(label_map: LabelMap, volume: Volume, region: str | None = None) -> t
     The volume is that of the voxels, by the determinant of the affine. The intensity is the mean of the first channel.
     """
     instances = label_map.table.kind == "instances"
-    voxels = (label_map.voxels > 0).astype(np.uint16) if instances else label_map.voxels
-    shapes = sitk.LabelShapeStatisticsImageFilter()
-    shapes.Execute(sitk.GetImageFromArray(np.ascontiguousarray(voxels.T)))  # SimpleITK's axes then are ours
-    found = set(shapes.GetLabels())
+    voxels = (label_map.voxels > 0).astype(np.uint8) if instances else label_map.voxels
+    sums = _sums(voxels, volume.voxels[0], 1 + max(label_map.table.values))
+    at_border = {int(value) for face in _faces(voxels) for value in np.unique(face)}
     geometry = label_map.geometry
     measures = []
     for label in label_map.table:
-        here = voxels == label.value
-        count = int(np.count_nonzero(here))
+        count = int(sums.counts[label.value])
         size = count * geometry.voxel_volume_mm3
         centroid = None
-        if label.value in found:
-            centre = np.array(shapes.GetCentroid(label.value))
-            centroid = tuple(round(float(x), 3) for x in geometry.ijk_to_ras_mm(centre))
+        if count:
+            centre = geometry.ijk_to_ras_mm(sums.places[label.value] / count)
+            centroid = tuple(round(float(x), 3) for x in centre)
         measures.append(
             Measure(
                 label=label.name,
@@ -41,13 +46,40 @@ def measure(label_map: LabelMap, volume: Volume, region: str | None = None) -> t
                 if instances
                 else None,
                 centroid_ras_mm=centroid,
-                mean_intensity=float(volume.voxels[0][here].mean(dtype=np.float64)) if count else None,
-                touches_border=_touches_border(here),
+                mean_intensity=float(sums.intensities[label.value]) / count if count else None,
+                touches_border=label.value in at_border,
                 region=region,
             )
         )
     return tuple(measures)
 
 
-def _touches_border(mask: np.ndarray) -> bool:
-    return any(bool(mask.take(edge, axis).any()) for axis in range(mask.ndim) for edge in (0, -1))
+@dataclass(frozen=True)
+class _Sums:
+    """By label value, up to the largest: voxels; their indices added up, (values, axes); their intensities added up."""
+
+    counts: NDArray[np.int64]
+    places: Float64Array
+    intensities: Float64Array
+
+
+def _sums(voxels: NDArray[Any], intensities: NDArray[Any], values: int) -> _Sums:
+    """In one pass, some planes of the first axis at a time: many labels take no longer than few."""
+    values = max(values, int(voxels.max(initial=0)) + 1)
+    counts = np.zeros(values, np.int64)
+    places, sums = np.zeros((values, voxels.ndim)), np.zeros(values)
+    step = max(_BLOCK_VOXELS // prod(voxels.shape[1:]), 1)
+    indices = [index.ravel().astype(np.float64) for index in np.indices((step, *voxels.shape[1:]))]
+    for start in range(0, len(voxels), step):
+        labels = voxels[start : start + step].ravel()
+        here = np.bincount(labels, minlength=values)
+        counts += here
+        places[:, 0] += start * here
+        for axis, index in enumerate(indices):
+            places[:, axis] += np.bincount(labels, index[: labels.size], values)
+        sums += np.bincount(labels, intensities[start : start + step].ravel(), values)
+    return _Sums(counts, places, sums)
+
+
+def _faces(voxels: NDArray[Any]) -> list[NDArray[Any]]:
+    return [voxels.take(edge, axis) for axis in range(voxels.ndim) for edge in (0, -1)]

@@ -3,10 +3,12 @@ from math import prod
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import LabelMap
 from medseg.domain.volume import Volume
+from medseg.inference import measure as module
 from medseg.inference.measure import measure
 from tests.bundles import NUCLEI, ORGANS
 from tests.phantoms import box_volume, oblique, orientations
@@ -124,3 +126,22 @@ def test_a_label_of_many_bits_is_found():
     _, tumour = measure(LabelMap(mask, volume.geometry, ORGANS), volume, region="1,2,3,4,5,6")
     assert tumour.centroid_ras_mm == (1.0, 4.0, 9.0)
     assert tumour.region == "1,2,3,4,5,6"
+
+
+@pytest.mark.parametrize("block", [1, 500, 2**20])
+@pytest.mark.parametrize("shape", [(13, 9, 11), (17, 12)])
+def test_places_and_counts_are_those_of_simpleitk(monkeypatch, shape, block):
+    """However many planes are summed up at a time, and whatever the order of the voxels in memory."""
+    monkeypatch.setattr(module, "_BLOCK_VOXELS", block)
+    rng = np.random.default_rng(3)
+    mask = np.asfortranarray(rng.choice([0, 1, 5], shape).astype(np.uint8))
+    values = rng.normal(100, 20, shape).astype(np.float32)
+    affine = np.diag([*(0.7, 1.1, 2.3)[: len(shape)], *[1.0] * (4 - len(shape))])
+    geometry = Geometry(shape, affine)
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.Execute(sitk.GetImageFromArray(np.ascontiguousarray(mask.T)))
+    for found in measure(LabelMap(mask, geometry, ORGANS), Volume(values[None], geometry, "case")):
+        assert found.voxels == shapes.GetNumberOfPixels(found.value)
+        centre = geometry.ijk_to_ras_mm(np.array(shapes.GetCentroid(found.value)))
+        np.testing.assert_allclose(found.centroid_ras_mm, centre, atol=1e-3)
+        assert found.mean_intensity == pytest.approx(values[mask == found.value].mean(dtype=np.float64), rel=1e-12)
