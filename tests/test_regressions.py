@@ -9,6 +9,7 @@ import time
 import warnings
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +18,14 @@ import torch
 from PIL import Image
 
 from medseg.bundle.archive import unpack
+from medseg.bundle.component import Component
 from medseg.bundle.config import NotRunError, inside
-from medseg.bundle.documents import _parse_yaml
+from medseg.bundle.documents import Document, _parse_yaml
 from medseg.bundle.expressions import Expression, evaluate
 from medseg.bundle.foreign import read_foreign
 from medseg.bundle.functions import NotRun
+from medseg.bundle.program import _is_plain_spacing
+from medseg.bundle.targets import find_target
 from medseg.domain.doubts import Doubts
 from medseg.domain.errors import BundleError, GridError, InputError
 from medseg.domain.geometry import Geometry
@@ -254,7 +258,23 @@ def test_what_the_host_reads_of_a_config_has_a_known_form(tmp_path, part, key, v
         read_foreign(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["x" * 5000, "a\0b"])
+def test_a_spacing_with_fewer_modes_than_keys_is_not_the_plain_one():
+    """The mode of the image was looked up past the end of the list."""
+    target = find_target("Spacingd")
+    assert target is not None
+    step = Component(target, {"keys": ["label", "image"], "pixdim": [1, 1, 1], "mode": ["bilinear"]})
+    assert not _is_plain_spacing(step)
+    assert _is_plain_spacing(replace(step, arguments={**step.arguments, "mode": ["nearest", "bilinear"]}))
+
+
+def test_an_empty_text_has_a_place_in_a_document(tmp_path):
+    """A target that is an empty text, in YAML that has it in single quotes, was a bug's exit code."""
+    document = Document(tmp_path / "a.yaml", "a: ''\nb: c\n", {"a": "", "b": "c"})
+    assert document.place("") == str(tmp_path / "a.yaml")
+    assert document.place("c") == f"{tmp_path / 'a.yaml'}:2"
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "a\nb"])
 def test_a_path_that_is_none_is_refused(tmp_path, path):
     """The system's error passed through."""
     with pytest.raises(NotRun, match="is no path"):

@@ -140,6 +140,8 @@ def inside(folder: Path, path: Any) -> Path:
     """
     if not isinstance(path, str):
         raise NotRun("a path that is no text")
+    if not path.isprintable():
+        raise NotRun(f"{short(path)} is no path (it has characters that are not printed)")
     try:
         found = Path(os.path.realpath(Path(folder, path)))
         found.exists()

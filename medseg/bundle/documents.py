@@ -28,9 +28,8 @@ class Document:
     def place(self, value: str) -> str:
         """The file and, where the text is found as it stands, its line."""
         for form in (json.dumps(value), json.dumps(value, ensure_ascii=False), value):
-            before, found, _ = self.text.partition(form)
-            if found:
-                return f"{self.path}:{before.count(chr(10)) + 1}"
+            if form and form in self.text:
+                return f"{self.path}:{self.text[: self.text.index(form)].count(chr(10)) + 1}"
         return str(self.path)
 
 

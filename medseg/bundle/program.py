@@ -131,7 +131,8 @@ def _is_one_resample(steps: Sequence[Component]) -> bool:
 def _is_plain_spacing(step: Component) -> bool:
     mode = step.arguments.get("mode", "bilinear")
     image = keys_of(step).index("image")
-    mode = mode[image] if isinstance(mode, (list, tuple)) else mode
+    if isinstance(mode, (list, tuple)):
+        mode = mode[image] if image < len(mode) else None  # too few: MONAI's own transform is to say so
     return mode == "bilinear" and set(step.arguments) <= {"keys", "pixdim", "mode", "allow_missing_keys"}
 
 
