@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,15 +92,6 @@ class _Ready:
     result: Segmentation | None = None
 
 
-@dataclass(frozen=True)
-class _Tally:
-    """What is to be told at the end."""
-
-    reports: list[Report] = field(default_factory=list)
-    earlier: list[Plan] = field(default_factory=list)
-    refused: list[tuple[Plan, MedsegError]] = field(default_factory=list)
-
-
 def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
     """Raises: PartialBatchError, InputError or ResourceError at the end where cases were refused; of a single case its
     own refusal; what ends the batch at once (no disk, no memory for the network) with how far it came.
@@ -108,12 +99,13 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
     import json
     import time
 
+    from medseg.cli.tally import Tally, conclude, tell
     from medseg.domain.errors import MedsegError
     from medseg.inference.batch import run_batch
     from medseg.io.dicom_quiet import quiet_pydicom
     from medseg.io.files import sweep
 
-    steps, tally, started = _Steps(batch), _Tally(), time.perf_counter()
+    steps, tally, started = _Steps(batch), Tally(), time.perf_counter()
     printed: list[dict[str, Any]] = []
     if batch.journal is not None:
         sweep(plans[0].folder, {name for plan in plans for name in plan.names})
@@ -136,7 +128,7 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
                     tally.reports.append(outcome.kept)
                     printed.append(outcome.kept.to_dict())
                     if not batch.quiet:
-                        _tell(outcome.case, outcome.kept)
+                        tell(outcome.case, outcome.kept)
     except MedsegError as error:
         if batch.journal is None or len(plans) == 1:
             raise
@@ -148,7 +140,7 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
     if as_json:
         print(json.dumps(printed, indent=1))
     if len(plans) > 1:
-        _conclude(plans, tally, time.perf_counter() - started, batch.quiet)
+        conclude(plans, tally, time.perf_counter() - started, batch.quiet)
 
 
 class _Steps:
@@ -287,48 +279,7 @@ def _earlier(plan: Plan) -> dict[str, Any]:
     return {"case": plan.case, "outputs": [*map(str, plan.outputs)], "source": str(plan.source.absolute())}
 
 
-def _tell(plan: Plan, report: Report) -> None:
-    from medseg.cli import progress
-
-    for measure in report.measures:
-        print(f"{plan.case}: {progress.in_words(measure)}", file=sys.stderr)
-    if report.quality is not None:
-        print(f"{plan.case}: {progress.quality_in_words(report.quality)}", file=sys.stderr)
-    for note in report.notes:
-        print(f"{plan.case}: note: {note}", file=sys.stderr)
-    print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)
-
-
 def _progress(plans: Sequence[Plan], journal: Journal) -> str:
     entries = [journal.latest.get(plan.names[0]) for plan in plans]
     done = sum(entry is not None and entry.state == "done" for entry in entries)
     return f"{done} of {len(plans)} cases are done, --resume goes on with the others"
-
-
-def _conclude(plans: Sequence[Plan], tally: _Tally, seconds: float, quiet: bool) -> None:
-    """The table of what was refused, how many there are of each state, and the exit code of it."""
-    from medseg.domain.errors import InputError, PartialBatchError, ResourceError
-
-    refused = tally.refused
-    if not quiet:
-        for line in _table([("case", "state", "reason"), *((p.case, "refused", str(e)) for p, e in refused)]):
-            print(line, file=sys.stderr)
-        counts = {"done": len(tally.reports), "done before": len(tally.earlier), "refused": len(refused)}
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        share = sum(report.seconds.get("network", 0.0) for report in tally.reports) / seconds
-        network = f"; network {share:.0%} of the time" if tally.reports else ""
-        print(f"{len(plans)} cases in {seconds:.1f} s: {told}{network}", file=sys.stderr, flush=True)
-    if not refused:
-        return
-    if len(refused) < len(plans):
-        raise PartialBatchError(f"{len(refused)} of {len(plans)} inputs were refused, the others are done")
-    kind = ResourceError if all(isinstance(error, ResourceError) for _, error in refused) else InputError
-    raise kind(f"all {len(plans)} inputs were refused, for the reasons above")
-
-
-def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Aligned lines; none for a head without rows."""
-    if len(rows) == 1:
-        return []
-    widths = [max(len(row[n]) for row in rows) for n in range(2)]
-    return [f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {' '.join(row[2].split())}" for row in rows]
