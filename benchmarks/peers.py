@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from medseg.domain.geometry import Geometry
+from medseg.inference.resample import labels_on_source
 from medseg.networks.build import NetworkSpec, build_network
 from medseg.networks.head import blended_width
 from medseg.windows import WindowSpec, stream
@@ -95,11 +97,18 @@ def body(shape: Sequence[int], seed: int = 0) -> Tensor:
 def seeded_unet(classes: int, widths: Sequence[int], probe: Tensor) -> nn.Module:
     """A UNet of medseg with random weights, whose head is set so that every class wins somewhere.
 
+    Its deepest level alone decides, and what brings that up to the image averages, so that labels are regions, as
+    organs are, and not salt and pepper; all levels are computed all the same.
     probe: (B, 1, *S), on which each class gets mean 0 and deviation 1; then biases are moved, a little at a time, from
     classes that win often to those that win seldom.
     """
     torch.manual_seed(0)
     network: Any = build_network(NetworkSpec("unet", 3, 1, classes, tuple(widths))).eval().requires_grad_(False)
+    for merge in network.merges:
+        for convolution in (merge.up, *(layer for layer in merge.block if isinstance(layer, nn.Conv3d))):
+            weight = convolution.weight
+            weight.copy_(weight.mean((2, 3, 4), keepdim=True).expand_as(weight))
+        merge.block[0].weight[:, : -merge.up.out_channels] = 0  # of what skips the deeper levels
     with torch.inference_mode():
         logits = network(probe).transpose(0, 1).flatten(1)
     logits = logits[:, torch.randperm(logits.shape[1])[:20000]]
@@ -117,12 +126,8 @@ def seeded_unet(classes: int, widths: Sequence[int], probe: Tensor) -> nn.Module
 def by_medseg(
     network: Callable[[Tensor], Tensor], image: Tensor, spec: WindowSpec, head: nn.Module | None = None
 ) -> np.ndarray:
-    labels = np.zeros(image.shape[1:], np.uint8)
-    for slab in stream(network, image, spec, head=head):
-        place: list[slice] = [slice(None)] * labels.ndim
-        place[slab.axis] = slice(slab.start, slab.stop)
-        labels[tuple(place)] = slab.logits.argmax(0).to(torch.uint8).cpu().numpy()
-    return labels
+    grid = Geometry(tuple(image.shape[1:]), np.eye(4))
+    return labels_on_source(stream(network, image, spec, head=head), grid, grid)
 
 
 def by_monai(network: Callable[[Tensor], Tensor], image: Tensor, spec: WindowSpec) -> np.ndarray:

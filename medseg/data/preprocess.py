@@ -1,7 +1,7 @@
 """From an image as read to what the network sees: MONAI's transforms, named once for running and for configs.
 
-Where the grid stays that of the image, the numbers are computed here, bit for bit as MONAI's transforms do (the tests
-say so): to import MONAI takes several times as long as to segment a picture.
+The numbers are computed here, as MONAI's transforms do (the tests say so): to import MONAI takes several times as long
+as to segment a picture, and its resampling several times the memory. Sheared volumes are left to MONAI.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from medseg.data.channels import fit_channels
+from medseg.data.spacing import Spaced
 from medseg.domain.errors import UsageError
 from medseg.domain.geometry import Float64Array
 from medseg.domain.volume import Volume
@@ -98,13 +99,18 @@ def preprocess(volume: Volume, spec: PreprocessSpec, mask: np.ndarray | None = N
     Raises: InputError where the channels do not fit.
     """
     volume = fit_channels(volume, spec.channels, volume.case)
-    affine = volume.geometry.perpendicular().affine_ras.copy()
+    geometry = volume.geometry.perpendicular()
     arrays = [volume.voxels] if mask is None else [volume.voxels, mask[None]]
-    tensors = [torch.from_numpy(array.astype(np.float32)) for array in arrays]
-    if spec.spacing_mm is None:
-        values = [_normalised(tensors[0], spec), *tensors[1:]]
-        return tuple(OnGrid(tensor, affine) for tensor in values)
-    return _by_monai(tensors, affine, spec)
+    spaced = None if spec.spacing_mm is None else Spaced.of(geometry, spec.spacing_mm)
+    if spaced is not None:
+        values = [way(array) for way, array in zip((spaced.linear, spaced.nearest), arrays, strict=False)]
+        affine = spaced.affine_ras
+    else:
+        values = [torch.from_numpy(array.astype(np.float32)) for array in arrays]
+        affine = geometry.affine_ras.copy()
+        if spec.spacing_mm is not None:
+            return _by_monai(values, affine, spec)
+    return tuple(OnGrid(tensor, affine) for tensor in (_normalised(values[0], spec), *values[1:]))
 
 
 def _normalised(image: Tensor, spec: PreprocessSpec) -> Tensor:

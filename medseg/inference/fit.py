@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from medseg.bundle.bundle import Bundle, SpacingRange
+from medseg.data.spacing import Spaced
 from medseg.domain.errors import GridError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
@@ -18,9 +19,8 @@ from medseg.windows import stream_bytes
 _ANY_SPACING = SpacingRange(0.01, 20.0)
 _ROUNDING = 1.001  # of sizes in float32 headers
 
-# Bytes for a voxel, measured as the growth of the process: of the image on its own grid without resampling; of the
-# image and of the network's grid with it.
-_ALONE, _SOURCE, _GRID = 30, 20, 50
+# Bytes for a voxel, measured as the growth of the process.
+_GRID, _SHEARED = 10, 60  # of the image while it is brought to the network's grid and normalised; and by MONAI
 _LABELS = 4  # of the labels while they are made
 
 
@@ -79,8 +79,10 @@ def need_bytes(volume: Volume, bundle: Bundle) -> int:
     if bundle.preprocess.spacing_mm is None:
         return source * 12 * channels + streamed
     grid = prod(shape)
-    before = source * _ALONE if grid == source else source * _SOURCE + grid * _GRID
-    return max(before, source * _LABELS + grid * 4 * channels + streamed)
+    spaced = Spaced.of(volume.geometry.perpendicular(), bundle.preprocess.spacing_mm)
+    return max(
+        grid * (_SHEARED if spaced is None else _GRID) * channels, source * _LABELS + grid * 4 * channels + streamed
+    )
 
 
 def grid_shape(geometry: Geometry, bundle: Bundle) -> tuple[int, ...]:

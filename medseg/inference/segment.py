@@ -30,7 +30,6 @@ from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, fin
 from medseg.inference.slices import pictures, put_back, slicing_of
 from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
-from medseg.postprocess.instances import instances_from_boundary, renumber
 from medseg.windows import Slab, collect, stream, window_count
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def segment_prepared(
         target = voxels[tuple(slice(s, s + n) for s, n in zip(part.start, labels.shape, strict=True))]
         np.copyto(target, labels, where=target == 0)
     if instances:
+        from medseg.postprocess.instances import renumber  # by way of scikit-image, which organs can do without
+
         voxels = renumber(voxels)
     report = Report(
         case=volume.case,
@@ -225,6 +226,8 @@ def _decide(
     with clock.part("labels"):
         timed = clock.slabs(slabs)
         if spec.decision == "instances":
+            from medseg.postprocess.instances import instances_from_boundary
+
             probabilities = collect(timed).softmax(0).cpu().numpy()
             return instances_from_boundary(
                 probabilities,
