@@ -1,7 +1,7 @@
 """From logits on the network's grid to labels on the source grid: linear interpolation of every class, then argmax.
 
-medseg gets slabs as its windows give them, and their making is taken off; its memory counts the slabs, that of the
-peers does not count the logits of the whole volume, which they are given. nnU-Net's default export and torch's path
+medseg gets slabs of the size that its windows give, and their making is taken off; its memory counts the slabs, that of
+the peers does not count the logits of the whole volume, which they are given. nnU-Net's default export and torch's path
 run on the largest case that they finish in time and memory; beyond that they are extrapolated by voxels, and said so.
 """
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from medseg.domain.geometry import Geometry
 from medseg.inference.resample import labels_on_source
 from medseg.windows import Slab
+from medseg.windows.stitch import slab_planes
 
 SIDES = ("medseg", "torch", "nnU-Net")
 FULL, HALF, QUARTER = (
@@ -33,7 +34,6 @@ FULL, HALF, QUARTER = (
 )
 TINY = ([24, 24, 20], [48, 48, 30])
 TARGETS = {"torch": 0.33, "nnU-Net": 0.1}
-STEP = {200: 72, 100: 36, 50: 18, 20: 8}  # planes to a slab
 COARSE = {200: 24, 100: 12, 50: 6, 20: 4}  # voxels over which a class changes
 
 
@@ -69,7 +69,7 @@ def by_medseg(case: dict[str, Any], meter: Meter) -> np.ndarray:
     making = [0.0]
 
     def slabs() -> Iterator[Slab]:
-        step = STEP[case["grid"][2]]
+        step = slab_planes(case["classes"], math.prod(grid.shape_ijk[1:]))  # as `stream` cuts them
         for start in range(0, grid.shape_ijk[0], step):
             began = time.perf_counter()
             stop = min(start + step, grid.shape_ijk[0])

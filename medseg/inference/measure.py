@@ -64,7 +64,10 @@ class _Sums:
 
 
 def _sums(voxels: NDArray[Any], intensities: NDArray[Any], values: int) -> _Sums:
-    """In one pass, some planes of the first axis at a time: many labels take no longer than few."""
+    """In one pass over what is no background, some planes of the first axis at a time, however many labels there are.
+
+    Of label 0 nothing is told.
+    """
     values = max(values, int(voxels.max(initial=0)) + 1)
     counts = np.zeros(values, np.int64)
     places, sums = np.zeros((values, voxels.ndim)), np.zeros(values)
@@ -72,12 +75,14 @@ def _sums(voxels: NDArray[Any], intensities: NDArray[Any], values: int) -> _Sums
     indices = [index.ravel().astype(np.float64) for index in np.indices((step, *voxels.shape[1:]))]
     for start in range(0, len(voxels), step):
         labels = voxels[start : start + step].ravel()
+        found = np.flatnonzero(labels)
+        labels = labels[found]
         here = np.bincount(labels, minlength=values)
         counts += here
         places[:, 0] += start * here
         for axis, index in enumerate(indices):
-            places[:, axis] += np.bincount(labels, index[: labels.size], values)
-        sums += np.bincount(labels, intensities[start : start + step].ravel(), values)
+            places[:, axis] += np.bincount(labels, index[found], values)
+        sums += np.bincount(labels, intensities[start : start + step].ravel()[found], values)
     return _Sums(counts, places, sums)
 
 

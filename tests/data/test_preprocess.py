@@ -111,9 +111,10 @@ def test_colour_for_a_grey_network_is_refused_and_grey_for_colour_repeated():
     assert torch.equal(image.values[0], image.values[2])
 
 
-def test_the_config_entries_run_by_monai_give_the_same_as_preprocess(tmp_path):
-    """What a bundle's config says and what this project runs are one thing."""
-    affine = np.array([[0, -1.5, 0, 30], [2.0, 0, 0, -4], [0, 0, 3.0, 7], [0, 0, 0, 1]])
+@pytest.mark.parametrize("shear", [0, 0.4])
+def test_the_config_entries_run_by_monai_give_the_same_as_preprocess(tmp_path, shear):
+    """What a bundle's config says and what this project runs are one thing, of a sheared volume too."""
+    affine = np.array([[0, -1.5, 0, 30], [2.0, 0, shear, -4], [0, 0, 3.0, 7], [0, 0, 0, 1]])
     voxels = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
     geometry = Geometry((5, 6, 7), affine)
     write_nifti_image(voxels, geometry, tmp_path / "a.nii.gz")
