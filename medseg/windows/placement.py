@@ -77,6 +77,11 @@ class Placement:
         ]
 
     @property
+    def apart(self) -> bool:
+        """Whether the voxels of a plane lie apart in memory, one to each of the planes in turn."""
+        return self.axis == len(self.shape) - 1
+
+    @property
     def across(self) -> tuple[slice, ...]:
         """Where the image lies in the padded one; the streaming axis is whole."""
         inside = [slice(b, b + n) for b, n in zip(self.before, self.shape, strict=True)]

@@ -11,6 +11,8 @@ from monai.inferers.utils import _get_scan_interval
 
 from medseg.domain.errors import UsageError
 from medseg.windows import WindowSpec, collect, stream, stream_bytes, stream_many, window_count, window_starts
+from medseg.windows.placement import place
+from medseg.windows.stitch import slab_planes
 from tests.windows.cases import LargestResult, LiveBytes, a_network, by_monai, cases, images, specs
 
 BOTH = ("monai", "nnunet")
@@ -214,11 +216,18 @@ def test_twice_the_length_takes_the_same_memory():
 
 def test_a_plane_of_many_classes_is_cut_into_parts(monkeypatch):
     monkeypatch.setattr("medseg.windows.stitch.SLAB_BYTES", 3 * 4 * 6 * 6 * 2)
-    network, image, spec = a_network(3, (4, 4, 4)), torch.randn(1, 6, 6, 17), WindowSpec((4, 4, 4))
+    network, image, spec = a_network(3, (4, 4, 4)), torch.randn(1, 17, 6, 6), WindowSpec((4, 4, 4))
     slabs = list(stream(network, image, spec))
     assert max(slab.stop - slab.start for slab in slabs) == 2
     monkeypatch.undo()
     assert torch.equal(collect(iter(slabs)), collect(stream(network, image, spec)))
+
+
+def test_planes_that_lie_apart_in_memory_are_cut_into_thicker_parts():
+    """Two planes along the last axis at a time took five times as long to be divided."""
+    assert [slab_planes(105, 192 * 192, apart) for apart in (False, True)] == [2, 8]
+    assert [slab_planes(25, 192 * 192, apart) for apart in (False, True)] == [9, 18]
+    assert [place(shape, WindowSpec((4, 4, 4))).apart for shape in ((9, 6, 6), (6, 6, 9))] == [False, True]
 
 
 # Real layers
