@@ -65,6 +65,7 @@ def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
         "precision": precision,
         "backend": chosen,
         "start_s": run.choice.start_s.get(chosen, 0.0),
+        "window_s": run.choice.window_s,
         "dice": dice(labels, np.load(exact)),
     }
 
@@ -89,6 +90,9 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     made.append(
         Line("1 - Dice of the picked backend", "eager fp32", f"<= {MOST_OFF}", measured, met=max(off) <= MOST_OFF)
     )
+    for name in mine[0].facts["window_s"]:
+        seconds = [t.facts["window_s"][name] for t in mine if name in t.facts["window_s"]]
+        made.append(Line(f"a window by {name}, in the trial", "-", "-", spread(seconds, "s"), sizes=sizes))
     starts = [t.facts["start_s"] for t in mine]
     made.append(Line("start of the picked backend, once", "-", "-", spread(starts, "s"), sizes=sizes))
     return made

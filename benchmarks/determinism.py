@@ -17,7 +17,7 @@ from peers import body, by_medseg, seeded_unet
 from side_by_side import Bench, Group, Line, Meter, Trial, main, of
 
 from medseg.backends.eager import eager
-from medseg.windows import WindowSpec
+from medseg.windows import WindowSpec, collect, stream
 
 CLASSES = 25
 SIZES = {False: ((96, 96, 136), 64, (8, 16, 32, 64)), True: ((24, 24, 32), 16, (4, 8))}
@@ -31,14 +31,22 @@ def side(case: dict[str, Any], meter: Meter) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         network = seeded_unet(CLASSES, widths, image[None, :, :window, :window, :window])
     run = eager(network, torch.device("cpu"), "fp32")
+    spec = WindowSpec((window,) * 3, 0.5, "gaussian", case["batch"])
     with meter:
-        labels = by_medseg(run, image, WindowSpec((window,) * 3, 0.5, "gaussian", case["batch"]))
+        labels = by_medseg(run, image, spec)
     first = Path(case["folder"]) / "first.npy"
     if not first.exists():
         np.save(first, labels)
+    differing = np.load(first) != labels
+    gap = 0.0
+    if differing.any():
+        logits = collect(stream(run, image, spec))[:, torch.from_numpy(differing)]
+        best, second = logits.topk(2, 0).values
+        gap = float((best - second).max() / logits.std())
     return {
         "sha256": sha256(labels.tobytes()).hexdigest(),
-        "differing_voxels": int((np.load(first) != labels).sum()),
+        "differing_voxels": int(differing.sum()),
+        "gap": gap,
         "voxels": labels.size,
         "classes": len(np.unique(labels)),
     }
@@ -62,6 +70,7 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     twice = [of(trials, "medseg", threads=n, batch=batch) for n, batch in settings]
     stable = sum(len({t.facts["sha256"] for t in two}) == 1 for two in twice)
     most = max(t.facts["differing_voxels"] / t.facts["voxels"] for t in trials)
+    gap = max(t.facts["gap"] for t in trials)
     made = [
         Line(
             "same settings, same bytes", "itself, run twice", "all", f"{stable} of {len(twice)} settings", sizes=sizes,
@@ -70,6 +79,9 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
         Line(
             "labels at threads 1 to 4, batches 1 to 8", "1 thread, batch 1", "<= 1e-6 of voxels differ",
             f"{most:.2g} at most", sizes=sizes, met=most <= 1e-6,
+        ),
+        Line(
+            "their best and second logits", "the logits' deviation", "-", f"{gap:.2g} apart at most", sizes=sizes,
         ),
     ]  # fmt: skip
     for name, among in (("thread", [s for s in settings if s[1] == 1]), ("batch", [s for s in settings if s[0] == 1])):

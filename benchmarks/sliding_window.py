@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
 import torch
-from peers import body, by, seeded_unet, warm
+from peers import Timed, body, by, seeded_unet, warm
 from side_by_side import SAME, Bench, Group, Line, Meter, Trial, compared, cores, in_words, main, of, with_same
 
 from medseg.windows import WindowSpec
@@ -25,14 +26,17 @@ SIZES = {False: ((168, 168, 240), 96, (16, 32, 64, 128)), True: ((40, 40, 56), 3
 def side(name: str, case: dict[str, Any], meter: Meter) -> dict[str, Any]:
     shape, window, widths = SIZES[case["quick"]]
     image = body(shape)
-    network = seeded_unet(CLASSES, widths, image[None, :, :window, :window, :window])
+    network = Timed(seeded_unet(CLASSES, widths, image[None, :, :window, :window, :window]))
     spec = WindowSpec((window,) * 3, OVERLAP, "gaussian", 1)
     warm(name)
+    before = getrusage(RUSAGE_SELF).ru_minflt
     with meter, torch.inference_mode():
         labels = by(name, network, image, spec, CLASSES)
+    faults = getrusage(RUSAGE_SELF).ru_minflt - before
     np.save(Path(case["folder"]) / f"{name}.npy", labels)
     mine = Path(case["folder"]) / "medseg.npy"
-    facts = {"classes": len(np.unique(labels)), "windows": 12}
+    facts = {"classes": len(np.unique(labels)), "windows": network.passes}
+    facts |= {"network_seconds": network.seconds, "page_faults": faults}
     if name != "medseg" and mine.exists():
         facts["differing_voxels"] = int((np.load(mine) != labels).sum())
         facts["voxels"] = labels.size
@@ -58,6 +62,10 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
         theirs, target = of(trials, peer, threads=threads), 1.0 if peer.endswith(SAME) else 0.5
         figure = f"sliding window, C = {CLASSES}, fp32"
         made.append(compared(figure, in_words(peer), target, trials, mine, theirs, sizes=sizes))
+    for peer in with_same(*SIDES[1:]):
+        theirs = of(trials, peer, threads=threads)
+        for figure, value, unit in (("of that, the network", _network_seconds, "s"), ("page faults", _faults, "")):
+            made.append(compared(figure, in_words(peer), None, trials, mine, theirs, value, unit, sizes))
     for peer in SIDES[1:]:
         theirs = [t for t in of(trials, peer) if "differing_voxels" in t.facts]
         if theirs:
@@ -70,6 +78,14 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
     one = [of(trials, name, threads=1) for name in (SIDES[0], SIDES[1] + SAME)]
     made.append(compared("the same on 1 thread", in_words(SIDES[1] + SAME), None, trials, *one, sizes=sizes))
     return made
+
+
+def _network_seconds(trial: Trial) -> float:
+    return trial.facts["network_seconds"]
+
+
+def _faults(trial: Trial) -> float:
+    return trial.facts["page_faults"]
 
 
 BENCH = Bench(

@@ -41,7 +41,7 @@ class Spaced:
     @classmethod
     def of(cls, geometry: Geometry, spacing_mm: Sequence[float]) -> Spaced | None:
         """The grid of voxels of that size; None for a picture and where the volume's axes are not at right angles."""
-        if geometry.spatial_dims != 3:
+        if geometry.spatial_dims != 3 or len(spacing_mm) != 3:
             return None
         sizes = np.array(geometry.spacing_mm)
         axes = geometry.affine_ras[:3, :3] / sizes
