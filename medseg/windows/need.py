@@ -31,6 +31,7 @@ def stream_bytes(
     weights = 2 * across * depth + window
     windows = spec.batch * window * (in_channels + blended)
     constant = kept_answers(_FLOAT * blended * window) * blended * window
-    planes = min(slab_planes(max(blended, classes), across, placement.apart), depth)
+    apart = placement.apart and not features
+    planes = min(slab_planes(max(blended, classes), across, apart), depth)
     slab = (2 * classes + (blended if features else 0)) * across * planes
     return _FLOAT * (padded + ring + weights + windows + constant + slab)

@@ -92,7 +92,7 @@ class Stitch:
         if self.head is not None:
             probe = plane.new_zeros(1, channels, *[1] * len(self.spec.size))
             channels = max(channels, self._logits(probe[0]).shape[0])
-        return slab_planes(channels, plane[0].numel(), self.placement.apart)
+        return slab_planes(channels, plane[0].numel(), self.placement.apart and self.head is None)
 
     def _blended(self, start: int, stop: int, sums: Tensor) -> Tensor:
         assert self._ring is not None
@@ -126,8 +126,8 @@ class Stitch:
 def slab_planes(channels: int, plane: int, apart: bool = False) -> int:
     """How many planes of so many voxels a part of a slab has at most.
 
-    apart: the planes are those along the last axis, and a line of the processor's cache holds a voxel of each of 16: of
-           fewer planes it would be fetched again and again.
+    apart: logits leave the ring along the last axis. A line of the processor's cache holds a voxel of each of 16 planes,
+           and of fewer planes would be fetched again and again.
     """
     planes = SLAB_BYTES // (4 * channels * plane)
     return max(2 * planes, 8) if apart else max(planes, 1)
