@@ -127,7 +127,7 @@ def slab_planes(channels: int, plane: int, apart: bool = False) -> int:
     """How many planes of so many voxels a part of a slab has at most.
 
     apart: logits leave the ring along the last axis. A line of the processor's cache holds a voxel of each of 16 planes,
-           and of fewer planes would be fetched again and again.
+           and would be fetched again and again by fewer.
     """
     planes = SLAB_BYTES // (4 * channels * plane)
     return max(2 * planes, 8) if apart else max(planes, 1)
