@@ -126,7 +126,7 @@ class Stitch:
 def slab_planes(channels: int, plane: int, apart: bool = False) -> int:
     """How many planes of so many voxels a part of a slab has at most.
 
-    apart: logits leave the ring along the last axis. A line of the processor's cache holds a voxel of each of 16 planes,
+    apart: logits leave the ring along the last axis. A line of the cache holds a voxel of each of 16 planes,
            and would be fetched again and again by fewer.
     """
     planes = SLAB_BYTES // (4 * channels * plane)
