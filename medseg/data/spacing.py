@@ -93,7 +93,7 @@ class Spaced:
         return torch.from_numpy(np.ascontiguousarray(turned, np.float32))
 
     def _turned(self, voxels: NDArray[Any]) -> NDArray[Any]:
-        return np.flip(voxels, [1 + a for a in self.flipped]).transpose(0, *(1 + a for a in self.order))
+        return np.flip(voxels, tuple(1 + a for a in self.flipped)).transpose(0, *(1 + a for a in self.order))
 
 
 @dataclass(frozen=True, eq=False)
