@@ -27,7 +27,7 @@ from medseg.windows import WindowSpec
 
 CLASSES = 105
 SHAPES, WINDOW, WIDTHS = {False: (512, 512, 600), True: (48, 48, 64)}, {False: 96, True: 24}, (8, 16, 32)
-PLANES = {False: {"MONAI": 168, "nnU-Net": 240}, True: {"MONAI": 42, "nnU-Net": 42}}  # whole rows of windows
+PLANES = {False: {"MONAI": 168, "nnU-Net": 96}, True: {"MONAI": 42, "nnU-Net": 42}}  # whole rows of windows
 SIDES = ("medseg", "MONAI", "nnU-Net")
 OVERLAP = 0.25
 
