@@ -162,7 +162,8 @@ def lines(trials: Sequence[Trial]) -> list[Line]:
             if peer not in TARGETS:  # memory is told of peers as they come
                 continue
             figure = f"extra memory of the same, C = {classes}"
-            made.append(compared(figure, words, 0.05, trials, mine, theirs, extra_mib, "MiB", sizes, factor))
+            target = 0.05 if math.prod(source) == math.prod(FULL[1]) else None  # blocks are of one size, images are not
+            made.append(compared(figure, words, target, trials, mine, theirs, extra_mib, "MiB", sizes, factor))
     for peer in SIDES[1:]:
         for theirs in of(trials, peer):
             if "differing_voxels" in theirs.facts and theirs.round == 0:
