@@ -1,10 +1,12 @@
 """UNet against UNet++ on the same split, batches and budget: score, time, parameters and GFLOP, every depth told.
 
-    python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --budget steps wall
+    python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --minutes 15
 
-Each training is a folder below --work and goes on where it was stopped; its result is a JSON file below
-benchmarks/networks/, which is kept. What is there is not trained again. --table writes benchmarks/networks.md from the
-files that are there, and says how many of the planned runs are missing.
+UNet trains for --minutes; UNet++ once for as many steps and once for as many minutes. Steps are counted before the
+first training of a data set, from the pace of each network, and kept, so that seeds have the same. Each training is a
+folder below --work and goes on where it was stopped; its result is a JSON file below benchmarks/networks/, which is
+kept. What is there is not trained again. --table writes benchmarks/networks.md from the files that are there, and says
+how many of the planned runs are missing.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from medseg.windows import collect, stream
 HERE = Path(__file__).parent
 RESULTS = HERE / "networks"
 FOLDS = {"hippocampus": Fold(1, 5), "nuclei": Fold(1, 5), "brain_tumor": Fold(4, 4)}
-NETWORKS = ("unet", "unetpp")
+RUNS = (("unet", "steps"), ("unetpp", "steps"), ("unetpp", "time"))  # the steps of UNet are those of its time
+BUDGETS = {("unet", "steps"): "both", ("unetpp", "steps"): "same steps", ("unetpp", "time"): "same time"}
 WARM, TIMED = 3, 5
 
 
@@ -58,30 +61,44 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
     path = Path("data_manifests") / f"{name}.json"
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
-    spec = suggested(manifest, root, torch.device("cpu"), "unet", options.steps, 0).spec
+    spec = suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec
     load = [
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")
     ]
-    for budget in options.budget:
-        for seed in options.seeds:
-            for preset in NETWORKS:
-                result = RESULTS / f"{name}-{preset}-{budget}-{seed}.json"
-                if not result.exists():
-                    run = replace(spec, network=replace(spec.network, preset=preset), seed=seed, keep="last")
-                    _run(name, run, budget, load, options, sha256_of(path), result)
+    digest = sha256_of(path)
+    steps = _steps(name, spec, load[0], options)
+    for seed in options.seeds:
+        for preset, budget in RUNS:
+            result = RESULTS / f"{name}-{preset}-{budget}-{seed}.json"
+            if not result.exists():
+                network = replace(spec.network, preset=preset)
+                count = steps[preset if budget == "time" else "unet"]
+                run = replace(
+                    spec, network=network, seed=seed, keep="last", steps=count, epoch_steps=max(count // 4, 1)
+                )
+                _run(name, run, budget, load, options.work, digest, result)
 
 
-def _run(
-    name: str, spec: TrainSpec, budget: str, load: list, options: argparse.Namespace, digest: str, result: Path
-) -> None:
+def _steps(name: str, spec: TrainSpec, training: list, options: argparse.Namespace) -> dict[str, int]:
+    """How many steps of each network fit into the minutes; counted once for a data set."""
+    kept = options.work / f"{name}-{options.minutes:g}-minutes.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        steps = {
+            preset: _steps_in(replace(spec, network=replace(spec.network, preset=preset)), training, options.minutes)
+            for preset in dict.fromkeys(preset for preset, _ in RUNS)
+        }
+        write_text(kept, json.dumps(steps) + "\n")
+    return json.loads(kept.read_text())
+
+
+def _run(name: str, spec: TrainSpec, budget: str, load: list, work: Path, digest: str, result: Path) -> None:
     training, validation = load
-    if budget == "wall":
-        spec = replace(spec, steps=_steps_in(spec, training, options.minutes * 60))
-    spec = replace(spec, epoch_steps=max(spec.steps // 4, 1))
-    started = time.monotonic()
-    trained = fit(spec, training, validation, options.work / result.stem, digest, torch.device("cpu"))
-    seconds = time.monotonic() - started
+    folder = work / result.stem
+    resumed, started = folder.exists(), time.monotonic()
+    trained = fit(spec, training, validation, folder, digest, torch.device("cpu"))
+    seconds = None if resumed else round(time.monotonic() - started, 1)
     network = build_network(spec.network)
     network.load_state_dict(trained.weights)
     depths = range(1, spec.network.greatest_depth + 1) if spec.network.greatest_depth else [None]
@@ -92,7 +109,7 @@ def _run(
         "budget": budget,
         "seed": spec.seed,
         "steps": spec.steps,
-        "training_seconds": round(seconds, 1),
+        "training_seconds": seconds,
         "held_out": str(spec.fold or FOLDS[name]),
         "cases": len(validation),
         "depths": rows,
@@ -101,8 +118,8 @@ def _run(
     print(json.dumps(facts), flush=True)
 
 
-def _steps_in(spec: TrainSpec, training: list, seconds: float) -> int:
-    """How many steps fit, by the median of a few timed ones."""
+def _steps_in(spec: TrainSpec, training: list, minutes: float) -> int:
+    """By the median of a few timed ones."""
     stamps: list[float] = []
     probe = replace(spec, steps=WARM + TIMED, epoch_steps=WARM + TIMED, validation_cases=1)
     with TemporaryDirectory() as folder:
@@ -110,7 +127,7 @@ def _steps_in(spec: TrainSpec, training: list, seconds: float) -> int:
             probe, training, training[:1], Path(folder), "", torch.device("cpu"),
             lambda progress: stamps.append(time.perf_counter()) if progress.scores is None else None,
         )  # fmt: skip
-    return max(int(seconds / median(b - a for a, b in pairwise(stamps[WARM:]))), 20)
+    return max(int(60 * minutes / median(b - a for a, b in pairwise(stamps[WARM:]))), 20)
 
 
 def measure_depth(network: torch.nn.Module, depth: int | None, spec: TrainSpec, validation: list) -> dict:
@@ -146,17 +163,19 @@ def _pruned(spec: NetworkSpec, depth: int) -> NetworkSpec:
 def table(options: argparse.Namespace) -> str:
     """Means and standard deviations over the seeds, with what is missing."""
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    planned = len(FOLDS) * len(NETWORKS) * 2 * 3
+    planned = len(FOLDS) * len(RUNS) * 3
     lines = [
         "# UNet against UNet++",
         "",
         "Same split, batches and augmentation; mean (standard deviation) over seeds; Dice of the network's classes on "
-        "the fold held out, by the last weights (no checkpoint was picked). Written by `benchmarks/networks.py`.",
+        "the fold held out, by the last weights (no checkpoint was picked). UNet++ once with the steps of UNet, once "
+        "with its time. Written by `benchmarks/networks.py`.",
         "",
         f"{len(runs)} of {planned} runs are done.",
         "",
-        "| data | budget | network | depth | seeds | steps | Dice | M parameters | GFLOP a window | ms a window |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| data | budget | network | depth | seeds | steps | minutes | Dice | M parameters | GFLOP a window "
+        "| ms a window |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     keys = sorted({(run["set"], run["budget"], run["network"]) for run in runs})
     for key in keys:
@@ -165,9 +184,11 @@ def table(options: argparse.Namespace) -> str:
             scores = [run["depths"][n]["dice"] for run in group]
             spread = f" ({stdev(scores):.3f})" if len(scores) > 1 else ""
             steps = sorted({run["steps"] for run in group})
+            minutes = [run["training_seconds"] / 60 for run in group if run["training_seconds"]]
             cells = (
-                key[0], key[1], key[2], row["depth"] or "-", len(group),
-                steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}", f"{mean(scores):.3f}{spread}",
+                key[0], BUDGETS[key[2], key[1]], key[2], row["depth"] or "-", len(group),
+                steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
+                f"{mean(minutes):.0f}" if minutes else "-", f"{mean(scores):.3f}{spread}",
                 f"{row['parameters'] / 1e6:.2f}", f"{row['gflop']:.2f}",
                 f"{median(run['depths'][n]['milliseconds'] for run in group):.0f}",
             )  # fmt: skip
@@ -179,9 +200,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=list(FOLDS), choices=list(FOLDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--budget", nargs="+", default=["steps", "wall"], choices=["steps", "wall"])
-    parser.add_argument("--steps", type=int, default=1000, help="of the equal-steps budget")
-    parser.add_argument("--minutes", type=float, default=15, help="of the equal-time budget")
+    parser.add_argument("--minutes", type=float, default=15, help="that UNet trains")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--work", type=Path, default=Path("runs/networks"))
     parser.add_argument("--table", action="store_true", help="only write the table")
