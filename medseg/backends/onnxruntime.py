@@ -17,6 +17,7 @@ from medseg.backends.cache import read_entry, write_entry
 from medseg.backends.fingerprint import entry_key, network_digest
 from medseg.backends.gap import BackendError, require_cpu
 from medseg.backends.precision import Precision
+from medseg.backends.staged_norm import with_staged_norms
 
 ENDING = "onnx"
 
@@ -36,6 +37,7 @@ def onnxruntime_backend(
         import onnxruntime
     except ImportError as error:
         raise BackendError("--backend onnxruntime: not installed; pip install 'medseg[onnx]'") from error
+    network = with_staged_norms(network)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1

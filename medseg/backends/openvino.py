@@ -15,6 +15,7 @@ from medseg.backends.cache import read_entry, write_entry
 from medseg.backends.fingerprint import entry_key, network_digest
 from medseg.backends.gap import BackendError, require_cpu
 from medseg.backends.precision import Precision
+from medseg.backends.staged_norm import with_staged_norms
 from medseg.backends.untold import keep_untold
 
 ENDING = "openvino"
@@ -56,6 +57,7 @@ def openvino_backend(
         )
     if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise BackendError("--backend openvino: this CPU has no bf16; give --precision fp32, or --backend eager")
+    network = with_staged_norms(network)
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
