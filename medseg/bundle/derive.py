@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.bundle import Bundle, FieldOfView, StoredBundle
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.networks.build import build_network
@@ -18,21 +18,35 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
     """The bundle and weights of the ensemble of two or more bundles, as of the folds of a cross-validation.
 
     A localiser is not taken along: `medseg bundle localise` adds it.
-    Raises: UsageError if they differ in more than weights, fold and name; BundleError as `load_network`.
+    Raises: UsageError if they differ in more than weights, fold, name and the sizes of their training images
+    (`field_of_view`, of which the widest is taken); BundleError as `load_network`.
     """
     if len(parts) < 2:
         raise UsageError("an ensemble needs at least two bundles")
     first = parts[0].bundle
     for part in parts[1:]:
+        form = replace(_form(part.bundle), field_of_view=first.field_of_view)
         for field, value in vars(_form(first)).items():
-            if getattr(_form(part.bundle), field) != value:
+            if getattr(form, field) != value:
                 raise UsageError(f"{part.folder}: its {field} is not that of {parts[0].folder}; they cannot be joined")
     options = {**(first.network.options or {}), "members": len(parts)}
     if (first.network.options or {}).get("members", 1) > 1:
         raise UsageError(f"{parts[0].folder}: is an ensemble already; join the bundles it was made of")
     network = replace(first.network, options=options)
     weights = join_weights([load_network(part).state_dict() for part in parts])
-    return replace(_form(first), name=name, version=first.version, network=network), weights
+    view = _joined_view([part.bundle.field_of_view for part in parts])
+    return replace(_form(first), name=name, version=first.version, network=network, field_of_view=view), weights
+
+
+def _joined_view(views: Sequence[FieldOfView | None]) -> FieldOfView | None:
+    """From the smallest to the largest that any of them takes; None where one of them takes every size."""
+    declared = [view for view in views if view is not None]
+    if len(declared) < len(views):
+        return None
+    x, y, z = zip(*(view.smallest_mm for view in declared), strict=True)
+    smallest_mm = min(x), min(y), min(z)
+    x, y, z = zip(*(view.largest_mm for view in declared), strict=True)
+    return FieldOfView(smallest_mm, (max(x), max(y), max(z)))
 
 
 def pruned(stored: StoredBundle, depth: int, name: str) -> tuple[Bundle, dict[str, Tensor]]:

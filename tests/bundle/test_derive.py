@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.bundle.bundle import DepthScore, StoredBundle
+from medseg.bundle.bundle import DepthScore, FieldOfView, StoredBundle
 from medseg.bundle.derive import joined, pruned
 from medseg.bundle.pack import pack
 from medseg.bundle.reader import read_bundle
@@ -59,6 +59,17 @@ def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
     both = read_bundle(tmp_path / "both")
     with pytest.raises(UsageError, match="is an ensemble already"):
         joined([both, both], "x")
+
+
+def test_folds_that_saw_other_sizes_are_joined_to_the_widest(tmp_path):
+    """Each fold's field of view comes from its own training images."""
+    views = FieldOfView((20, 30, 20), (50, 70, 54)), FieldOfView((24, 28, 20), (48, 70, 59))
+    parts = [
+        stored(tmp_path / f"{n}", n, replace(volume_bundle(), name=f"f{n}", field_of_view=view))
+        for n, view in enumerate((*views, None))
+    ]
+    assert joined(parts[:2], "both")[0].field_of_view == FieldOfView((20, 28, 20), (50, 70, 59))
+    assert joined(parts, "all")[0].field_of_view is None
 
 
 @pytest.mark.parametrize("options", [None, {"patch": 2}, {"members": 2}])
