@@ -99,6 +99,10 @@ def seconds_to(run: dict, target: float) -> float | None:
     return None if step is None else sum(run["seconds"][:step])
 
 
+def samples_per_second(run: dict, spec: TrainSpec) -> float:
+    return spec.batch.count / statistics.median(run["seconds"][WARM_UP:])
+
+
 def median_and_range(values: list[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
@@ -117,10 +121,11 @@ def table(runs: list[dict], spec: TrainSpec, target: float, data: str) -> str:
         f"| memory | side | runs | samples/s | s to Dice {target} | Dice at the end | peak MiB |",
         "|---|---|---|---|---|---|---|",
     ]
+    speeds = {}
     for memory in MEMORIES:
         for side in SIDES:
             mine = [run for run in runs if (run["side"], run["memory"]) == (side, memory)]
-            speeds = _speeds(runs, spec, side, memory)
+            speeds[side, memory] = [samples_per_second(run, spec) for run in mine]
             times = [seconds_to(run, target) for run in mine]
             reached = [time for time in times if time is not None]
             to_target = (
@@ -128,25 +133,14 @@ def table(runs: list[dict], spec: TrainSpec, target: float, data: str) -> str:
             )
             ends = [run["dice"][-1][1] for run in mine]
             peaks = [run["peak_mib"] for run in mine]
-            cells = [memory, side, str(len(mine)), median_and_range(speeds, 2), to_target]
+            cells = [memory, side, str(len(mine)), median_and_range(speeds[side, memory], 2), to_target]
             lines.append("| " + " | ".join([*cells, median_and_range(ends, 3), median_and_range(peaks, 0)]) + " |")
     lines += ["", "Samples/s of medseg, which keeps freed memory of itself, over MONAI's, round by round:", ""]
     lines += ["| MONAI's memory | target | ratio |", "|---|---|---|"]
     for memory, aim in zip(MEMORIES, AIMS, strict=True):
-        ratios = [
-            ours / theirs
-            for ours, theirs in zip(
-                _speeds(runs, spec, "medseg", "kept"), _speeds(runs, spec, "MONAI", memory), strict=True
-            )
-        ]
-        lines.append(f"| {memory} | >= {aim}x | {median_and_range(ratios, 2)} |")
+        rounds = zip(speeds["medseg", "kept"], speeds["MONAI", memory], strict=True)
+        lines.append(f"| {memory} | >= {aim}x | {median_and_range([ours / theirs for ours, theirs in rounds], 2)} |")
     return "\n".join(lines) + "\n"
-
-
-def _speeds(runs: list[dict], spec: TrainSpec, side: str, memory: str) -> list[float]:
-    """Samples/s of each round's run, steps of the warm-up left out."""
-    mine = [run for run in runs if (run["side"], run["memory"]) == (side, memory)]
-    return [spec.batch.count / statistics.median(run["seconds"][WARM_UP:]) for run in mine]
 
 
 def main() -> None:
@@ -171,7 +165,7 @@ def main() -> None:
             for memory in MEMORIES:
                 for side in SIDES if turn % 2 == 0 else SIDES[::-1]:
                     runs.append(train(side, memory, manifest, plan))
-                    speed = _speeds(runs, spec, side, memory)[-1]
+                    speed = samples_per_second(runs[-1], spec)
                     print(f"round {turn + 1}/{rounds}: {side}, memory {memory}: {speed:.2f} samples/s", flush=True)
     text = table(runs, spec, target, "hippocampus" if real else "phantoms")
     asked.output.mkdir(parents=True, exist_ok=True)

@@ -23,19 +23,18 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
     """
     if len(parts) < 2:
         raise UsageError("an ensemble needs at least two bundles")
-    first = parts[0].bundle
-    for part in parts[1:]:
-        form = replace(_form(part.bundle), field_of_view=first.field_of_view)
-        for field, value in vars(_form(first)).items():
-            if getattr(form, field) != value:
+    view = _joined_view([part.bundle.field_of_view for part in parts])
+    first, *others = [replace(_form(part.bundle), field_of_view=view) for part in parts]
+    for part, other in zip(parts[1:], others, strict=True):
+        for field, value in vars(first).items():
+            if getattr(other, field) != value:
                 raise UsageError(f"{part.folder}: its {field} is not that of {parts[0].folder}; they cannot be joined")
     options = {**(first.network.options or {}), "members": len(parts)}
     if (first.network.options or {}).get("members", 1) > 1:
         raise UsageError(f"{parts[0].folder}: is an ensemble already; join the bundles it was made of")
     network = replace(first.network, options=options)
     weights = join_weights([load_network(part).state_dict() for part in parts])
-    view = _joined_view([part.bundle.field_of_view for part in parts])
-    return replace(_form(first), name=name, version=first.version, network=network, field_of_view=view), weights
+    return replace(first, name=name, version=parts[0].bundle.version, network=network), weights
 
 
 def _joined_view(views: Sequence[FieldOfView | None]) -> FieldOfView | None:
