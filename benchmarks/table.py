@@ -60,7 +60,7 @@ def _row(name: str, result: dict[str, Any] | None, tell_machine: bool) -> list[s
     if result is None:
         return [f"## `{name}.py`", "", "Not measured."]
     title = f"## {result['title']} (`{name}.py`)" + (
-        ", a smoke test: the figures say nothing" if result["quick"] else ""
+        ", a smoke test: figures say nothing" if result["quick"] else ""
     )
     rows = [title, ""]
     if tell_machine:
