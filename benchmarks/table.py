@@ -59,9 +59,7 @@ def _is_there(folder: Path, name: str) -> bool:
 def _row(name: str, result: dict[str, Any] | None, tell_machine: bool) -> list[str]:
     if result is None:
         return [f"## `{name}.py`", "", "Not measured."]
-    title = f"## {result['title']} (`{name}.py`)" + (
-        ", a smoke test: figures say nothing" if result["quick"] else ""
-    )
+    title = f"## {result['title']} (`{name}.py`)" + (", a smoke test: figures say nothing" if result["quick"] else "")
     rows = [title, ""]
     if tell_machine:
         rows += [result["machine"], ""]
