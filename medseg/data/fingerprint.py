@@ -27,6 +27,7 @@ class Fingerprint:
     spacing_mm:       median voxel size, None for pictures.
     piece_voxels:     equivalent diameter, in voxels of the median spacing, of the connected pieces (or instances) of
                       the labels: 10th percentile and median.
+    least_piece:      voxels, as they are in the images, that 99 of 100 of those pieces have at least.
     labelled_share:   share of voxels that bear a label; `label_shares` by label value.
     intensity:        0.5th and 99.5th percentile, mean and deviation inside the labels.
     intensity_spread: largest over smallest 99th percentile of the images: far above 1 where scanners do not calibrate.
@@ -41,6 +42,7 @@ class Fingerprint:
     shape_high: tuple[int, ...]
     spacing_mm: tuple[float, ...] | None
     piece_voxels: tuple[float, float]
+    least_piece: int
     labelled_share: float
     label_shares: tuple[float, ...]
     intensity: tuple[float, float, float, float]
@@ -63,7 +65,7 @@ def fingerprint(
     values: those of the label table.
     Raises: InputError if no case, or no voxel of any, is labelled.
     """
-    shapes, spacings, diameters, inside, tops = [], [], [], [], []
+    shapes, spacings, diameters, sizes, inside, tops = [], [], [], [], [], []
     counts = np.zeros(len(values))
     voxels = 0
     volume = None
@@ -73,7 +75,9 @@ def fingerprint(
         spacings.append([volume.geometry.spacing_mm[a] for a in order])
         counts += [np.count_nonzero(mask if instances else mask == value) for value in values]
         voxels += mask.size
-        diameters += _diameters(mask, instances, volume.geometry.spacing_mm)
+        pieces = _piece_sizes(mask, instances)
+        sizes += pieces.tolist()
+        diameters += _diameters(pieces[pieces >= _LEAST_VOXELS], volume.geometry.spacing_mm)
         if mask.any():
             inside.append(volume.voxels[0][mask > 0][:: max(np.count_nonzero(mask) // 10_000, 1)])
         tops.append(float(np.percentile(volume.voxels, 99)))
@@ -95,6 +99,7 @@ def fingerprint(
         shape_high=_whole(high),
         spacing_mm=tuple(round(float(mm), 4) for mm in spacing_mm) if dims == 3 else None,
         piece_voxels=_rounded(np.percentile(diameters, (10, 50)) / mm_a_voxel, 2) if diameters else (0.0, 0.0),
+        least_piece=int(np.percentile(sizes, 1)),
         labelled_share=round(float(counts.sum() / voxels), 6),
         label_shares=_rounded(counts / voxels, 6),
         intensity=_rounded([*np.percentile(labelled, (0.5, 99.5)), labelled.mean(), labelled.std()], 4),
@@ -114,22 +119,20 @@ def _ras_order(volume: Volume) -> list[int]:
     return order
 
 
-def _diameters(mask: NDArray[Any], instances: bool, spacing_mm: Sequence[float]) -> list[float]:
-    """Of circles or balls as large as each piece: in mm for volumes, in pixels for pictures."""
-    dims = mask.ndim
-    voxel = float(np.prod(spacing_mm)) if dims == 3 else 1.0
-    sizes: list[NDArray[Any]] = []
+def _piece_sizes(mask: NDArray[Any], instances: bool) -> NDArray[np.intp]:
+    """Voxels of each instance, or of each connected piece of each label."""
     if instances:
-        sizes.append(np.bincount(mask.ravel())[1:])
-    else:
-        for value in np.unique(mask[mask > 0]):
-            pieces, _ = ndimage.label(mask == value)
-            sizes.append(np.bincount(pieces.ravel())[1:])
-    counts = np.concatenate(sizes) if sizes else np.zeros(0)
-    counts = counts[counts >= _LEAST_VOXELS] * voxel
-    if dims == 2:
+        return np.unique(mask[mask > 0], return_counts=True)[1]
+    values = np.unique(mask[mask > 0])
+    sizes = [np.bincount(ndimage.label(mask == value)[0].ravel())[1:] for value in values]
+    return np.concatenate(sizes) if sizes else np.zeros(0, np.intp)
+
+
+def _diameters(counts: NDArray[np.intp], spacing_mm: Sequence[float]) -> list[float]:
+    """Of circles or balls of so many voxels: in mm for volumes, in pixels for pictures."""
+    if len(spacing_mm) == 2:
         return [float(d) for d in 2 * np.sqrt(counts / np.pi)]
-    return [float(d) for d in 2 * np.cbrt(counts * 3 / (4 * np.pi))]
+    return [float(d) for d in 2 * np.cbrt(counts * float(np.prod(spacing_mm)) * 3 / (4 * np.pi))]
 
 
 def _whole(values: Iterable[float]) -> tuple[int, ...]:

@@ -49,6 +49,8 @@ class TrainSpec:
     validation_cases: at most so many cases, evenly taken, are scored at each validation.
     accumulate:       parts in which each process computes its share of a batch, one after the other, in less memory;
                       the step is that of the whole batch. All parts but one are computed forwards twice.
+    min_voxels:       smaller connected pieces of a label, or smaller instances, become background in the masks of the
+                      bundle; the training does not know of it.
     """
 
     network: NetworkSpec
@@ -67,6 +69,7 @@ class TrainSpec:
     validation_cases: int = 64
     fold: Fold | None = None
     accumulate: int = 1
+    min_voxels: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.accumulate <= self.batch.count:

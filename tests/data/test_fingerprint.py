@@ -5,6 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from medseg.data.fingerprint import fingerprint, sample_cases
 from medseg.domain.errors import InputError
@@ -52,6 +53,19 @@ def test_instances_are_measured_each_by_itself():
     )
     both = fingerprint([(volume, (mask > 0).astype(np.uint8))], 1, (1,), instances=False)
     assert both.piece_voxels == pytest.approx((diameter * np.sqrt(2),) * 2, abs=0.01)
+
+
+@pytest.mark.parametrize("instances", [True, False])
+def test_the_least_piece_is_that_of_99_in_100_however_small(instances):
+    mask = np.zeros((100, 100), np.uint16)
+    mask[::4, ::4] = 1  # 625 single voxels
+    mask[::4, 1::4] = np.arange(25)[:, None] < 24  # 600 of them become pairs
+    if instances:
+        mask = label(mask)[0].astype(np.uint16) * 3  # numbers with gaps between them
+    volume = Volume(np.where(mask > 0, 9, 1)[None], Geometry(mask.shape, np.eye(4)), "p")
+    assert fingerprint([(volume, mask)], 1, (1,), instances).least_piece == 1
+    mask[-4:] = 0
+    assert fingerprint([(volume, mask)], 1, (1,), instances).least_piece == 2
 
 
 def test_a_data_set_without_labels_is_refused():

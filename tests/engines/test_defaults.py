@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medseg.bundle.describe import describe
 from medseg.data.fingerprint import Fingerprint
 from medseg.domain.labels import Label, LabelTable
 from medseg.domain.manifest import Manifest
@@ -22,7 +23,7 @@ VOLUMES = Manifest("m", "", "", "", "", "MR", 3, 1, ORGANS, ())
 PICTURES = replace(VOLUMES, modality="microscopy", spatial_dims=2, channels=3, labels=CELLS)
 CPU, GPU = Device("cpu", 24 << 30), Device("cuda", 80 << 30)
 SEEN_3D = Fingerprint(
-    3, 1, 100, 64, (36, 51, 36), (30, 40, 30), (40, 60, 40), (1.0, 1.0, 1.5), (9.0, 14.0), 0.05, (0.02, 0.03),
+    3, 1, 100, 64, (36, 51, 36), (30, 40, 30), (40, 60, 40), (1.0, 1.0, 1.5), (9.0, 14.0), 31, 0.05, (0.02, 0.03),
     (-100.0, 200.0, 50.0, 30.0), 10.0,
 )  # fmt: skip
 SEEN_2D = replace(
@@ -101,3 +102,12 @@ def test_many_cases_are_changed_less():
     few, many = (suggest(VOLUMES, replace(SEEN_3D, cases=n), CPU).spec.augment for n in (50, 5000))
     assert many.spatial_chance < few.spatial_chance
     assert many.intensity_chance < few.intensity_chance
+
+
+@pytest.mark.parametrize(("least_piece", "dropped"), [(3, 3), (49, 49), (4000, 50)])
+@pytest.mark.parametrize(("manifest", "seen"), PAIRS)
+def test_nothing_as_large_as_what_was_labelled_is_dropped_from_masks(manifest, seen, least_piece, dropped):
+    """Every bundle dropped pieces below 50 voxels, or instances below 30, whatever had been labelled."""
+    spec = suggest(manifest, replace(seen, least_piece=least_piece), CPU).spec
+    assert describe("b", manifest, spec, None).postprocess.min_voxels == dropped <= least_piece
+    assert describe("b", manifest, replace(spec, min_voxels=0), None).postprocess.min_voxels == 0
