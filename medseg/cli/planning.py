@@ -10,14 +10,21 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from medseg.domain.manifest import Case, Manifest
+    from medseg.domain.manifest import Case, Fold, Manifest
     from medseg.domain.volume import Volume
     from medseg.engines.defaults import Suggestion
     from medseg.engines.plan import TrainSpec
+    from medseg.engines.pretrained import Pretrained
 
 
 def suggested(
-    manifest: Manifest, root: Path, device: torch.device, network: str, steps: int | None, seed: int
+    manifest: Manifest,
+    root: Path,
+    device: torch.device,
+    network: str,
+    steps: int | None,
+    seed: int,
+    pretrained: Pretrained | None = None,
 ) -> Suggestion:
     """The default plan with its reasons; reads at most 64 training cases.
 
@@ -36,7 +43,7 @@ def suggested(
         manifest.labels.values,
         manifest.labels.kind == "instances",
     )
-    return suggest(manifest, seen, describe_device(device, _memory_bytes()), network, steps, seed)
+    return suggest(manifest, seen, describe_device(device, _memory_bytes()), network, steps, seed, pretrained)
 
 
 def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator[tuple[Volume, NDArray[Any]]]:
@@ -58,6 +65,60 @@ def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator
             yield pair
     if last is not None and not some:
         raise last
+
+
+def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) -> Pretrained:
+    """What a training of the manifest starts from: a bundle of this project.
+
+    preset: the network asked for; the default "unet" asks for none.
+    Raises: UsageError for one that cannot be trained on as it is, or that has seen what the fold holds out;
+    BundleError for a damaged one.
+    """
+    from medseg.bundle.store import find_bundle
+    from medseg.bundle.weights import load_network
+    from medseg.domain.errors import UsageError
+    from medseg.engines.pretrained import Pretrained
+
+    stored = find_bundle(name)
+    bundle = stored.bundle
+    if bundle.network.spatial_dims != manifest.spatial_dims:
+        raise UsageError(
+            f"--pretrained {name}: is for {bundle.network.spatial_dims}-D images, {manifest.name} holds "
+            f"{manifest.spatial_dims}-D ones"
+        )
+    if preset not in ("unet", bundle.network.preset):
+        raise UsageError(f"--pretrained {name}: is a {bundle.network.preset}; leave out --network {preset}")
+    if (bundle.network.options or {}).get("members", 1) > 1:
+        raise UsageError(f"--pretrained {name}: is an ensemble; start from one of the bundles it was made of")
+    if bundle.data_source == manifest.source and bundle.fold != fold:
+        raise UsageError(
+            f"--pretrained {name}: was trained on {_held(bundle.fold)} of the same data, which is not "
+            f"{_held(fold)}: cases to be scored may be among those it has seen; hold out what it held out"
+        )
+    return Pretrained(
+        bundle.name, bundle.network, bundle.preprocess, bundle.weights_sha256, load_network(stored).state_dict()
+    )
+
+
+def _held(fold: Fold | None) -> str:
+    return "the manifest's splits" if fold is None else f"all but fold {fold}"
+
+
+def started(spec: TrainSpec, pretrained: Pretrained | None) -> TrainSpec:
+    """The plan, starting from those weights.
+
+    Raises: UsageError where it starts from others, or is of another network.
+    """
+    from dataclasses import replace
+
+    from medseg.domain.errors import UsageError
+
+    if pretrained is not None:
+        spec = replace(spec, pretrained=spec.pretrained or pretrained.sha256)
+        pretrained.require_fit(spec)
+    elif spec.pretrained:
+        raise UsageError(f"the plan starts from weights {spec.pretrained[:12]}; give their bundle with --pretrained")
+    return spec
 
 
 def with_settings(spec: TrainSpec, settings: Sequence[str]) -> TrainSpec:

@@ -11,11 +11,13 @@ import typer
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from medseg.data.dataset import Sample
     from medseg.domain.manifest import Manifest
     from medseg.engines.defaults import Suggestion
     from medseg.engines.plan import TrainSpec
+    from medseg.engines.pretrained import Pretrained
     from medseg.engines.trainer import Progress, Trained
 
 
@@ -31,6 +33,7 @@ def train(
     ] = None,
     fold: Annotated[str | None, typer.Option(help="K/N: hold out fold K of N, train on all others.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
+    pretrained: Annotated[str, typer.Option(help="A bundle from whose weights to start, instead of at random.")] = "",
     work: Annotated[Path | None, typer.Option(help="Folder of checkpoints and curve [OUTPUT.training].")] = None,
     mlflow: Annotated[str, typer.Option(help="A folder or the URI of a server that MLflow logs to.")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -47,7 +50,7 @@ def train(
 
     chosen, backend = own_device(choose_device(device, threads))
     place = Place(manifest, output, work or output.with_name(output.name + ".training"), data, mlflow)
-    told = Told(network, steps, seed, plan, tuple(settings or ()), fold, device, threads)
+    told = Told(network, steps, seed, plan, tuple(settings or ()), fold, pretrained, device, threads)
     with processes(backend):
         _train(place, told, chosen, quiet or not is_first_process())
 
@@ -73,6 +76,7 @@ class Told:
     plan: Path | None
     settings: tuple[str, ...]
     fold: str | None
+    pretrained: str
     device: str
     threads: int | None
 
@@ -88,6 +92,12 @@ class Settled:
     root: Path
     spec: TrainSpec
     suggestion: Suggestion | None
+    pretrained: Pretrained | None
+
+    @property
+    def weights(self) -> dict[str, Tensor] | None:
+        """Those to start from; None: drawn at random."""
+        return None if self.pretrained is None else self.pretrained.weights
 
 
 def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
@@ -114,7 +124,7 @@ def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
     cut = len(described.part("train"))
     training, validation = samples[:cut], samples[cut:]
     if rank() > 0:
-        fit(spec, training, validation, place.work, sha256_of(place.manifest), chosen)
+        fit(spec, training, validation, place.work, sha256_of(place.manifest), chosen, pretrained=settled.weights)
         return
     if not quiet:
         print(
@@ -152,19 +162,21 @@ def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
             f"{len(described.part('validation'))} to validate on, and needs both; build it with "
             "--split GROUP=validation"
         )
+    pretrained = planning.pretrained(told.pretrained, told.network, described, fold) if told.pretrained else None
     suggestion = None
     if told.plan is not None:
         spec = planning.read_plan(told.plan)
     else:
-        suggestion = planning.suggested(described, root, chosen, told.network, told.steps, told.seed)
+        suggestion = planning.suggested(described, root, chosen, told.network, told.steps, told.seed, pretrained)
         spec = suggestion.spec
     if fold is not None:
         spec = replace(spec, fold=fold, keep="last")  # so that the fold held out has picked nothing
     spec = planning.with_settings(spec, told.settings)
     if spec.fold != fold:
         raise UsageError(f"the plan holds out fold {spec.fold}; say so with --fold {spec.fold}")
+    spec = planning.started(spec, pretrained)
     describe(place.output.name, described, spec, None)  # raises where it could not be packed
-    return Settled(described, root, spec, suggestion)
+    return Settled(described, root, spec, suggestion, pretrained)
 
 
 def _fit_and_pack(
@@ -203,12 +215,12 @@ def _fit_and_pack(
             report(progress)
             followers(progress)
 
-        trained = fit(spec, training, validation, work, sha256_of(place.manifest), chosen, tell)
+        trained = fit(spec, training, validation, work, sha256_of(place.manifest), chosen, tell, settled.weights)
     write_text(work / "history.json", json.dumps(trained.history, indent=1) + "\n")
     write_curve(trained.history, names, work / "curve.png")
     bundle = describe(place.output.name, described, spec, extents_mm(training, spec.preprocess))
     parameters = sum(value.numel() for value in trained.weights.values())
-    story = _story(place.manifest, spec, trained, len(training), len(validation))
+    story = _story(place.manifest, settled, trained, len(training), len(validation))
     card = new_card(bundle, parameters, story)
     staged = work / "packed"
     rmtree(staged, ignore_errors=True)  # of a run that was killed here
@@ -227,9 +239,12 @@ def _fit_and_pack(
     )
 
 
-def _story(manifest: Path, spec: TrainSpec, trained: Trained, training: int, validation: int) -> str:
+def _story(manifest: Path, settled: Settled, trained: Trained, training: int, validation: int) -> str:
     """How the weights came about, for the card."""
+    spec, start = settled.spec, settled.pretrained
     how = f"`medseg train {manifest.name}{f' --fold {spec.fold}' if spec.fold else ''}` with seed {spec.seed}"
+    if start is not None:
+        how += f", starting from the weights of `{start.name}` (sha256 {start.sha256[:12]})"
     steps = f"{trained.history[-1]['step']} steps of {spec.batch.count} patches"
     if spec.keep == "last":
         return (

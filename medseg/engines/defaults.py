@@ -13,6 +13,7 @@ from medseg.data.fingerprint import Fingerprint
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.manifest import Manifest
 from medseg.engines.plan import OptimiserSpec, TrainSpec, target_classes
+from medseg.engines.pretrained import Pretrained
 from medseg.losses import LossSpec
 from medseg.networks.build import MONAI_NETWORKS, NetworkSpec
 from medseg.windows import WindowSpec
@@ -47,16 +48,32 @@ class Suggestion:
 
 
 def suggest(
-    manifest: Manifest, seen: Fingerprint, device: Device, preset: str = "unet", steps: int | None = None, seed: int = 0
+    manifest: Manifest,
+    seen: Fingerprint,
+    device: Device,
+    preset: str = "unet",
+    steps: int | None = None,
+    seed: int = 0,
+    pretrained: Pretrained | None = None,
 ) -> Suggestion:
-    """The plan to train with by default; every part of it can be replaced before `fit` takes it."""
+    """The plan to train with by default; every part of it can be replaced before `fit` takes it.
+
+    pretrained: what it starts from, in place of a network of that preset with random weights.
+    """
     reasons: dict[str, str] = {}
-    preprocess = _preprocess(manifest, seen, reasons)
-    patch = _patch(seen, device, preset, reasons)
-    size = _size(seen, device, patch, reasons)
-    network = _network(manifest, seen, preset, patch, size, reasons)
+    if pretrained is None:
+        preprocess = _preprocess(manifest, seen, reasons)
+        patch = _patch(seen, device, preset, reasons)
+        size = _size(seen, device, patch, reasons)
+        network = _network(manifest, seen, preset, patch, size, reasons)
+    else:
+        reasons["preprocess"] = reasons["network"] = (
+            f"as {pretrained.name} has it, whose weights the training starts from"
+        )
+        preprocess = pretrained.preprocess
+        network = replace(pretrained.network, out_channels=target_classes(manifest))
+        size = _size(seen, device, (network.options or {}).get("patch", 1), reasons)
     batch = _batch(seen, size, network, device, reasons)
-    reasons["steps"] = "the rate falls to nearly nothing by then; about two hours on two CPU cores, minutes on a GPU"
     spec = TrainSpec(
         network=network,
         preprocess=preprocess,
@@ -64,10 +81,11 @@ def suggest(
         batch=batch,
         augment=_augment(manifest, seen, reasons),
         loss=LossSpec(),
-        optimiser=OptimiserSpec(weight_decay=2e-2, ema=0.998),
-        steps=steps or 4000,
+        optimiser=OptimiserSpec(_rate(pretrained, reasons), weight_decay=2e-2, ema=0.998),
+        steps=steps or _steps(pretrained, reasons),
         seed=seed,
         min_voxels=_min_voxels(seen, reasons),
+        pretrained="" if pretrained is None else pretrained.sha256,
     )
     return Suggestion(spec, reasons, seen)
 
@@ -185,6 +203,23 @@ def _augment(manifest: Manifest, seen: Fingerprint, reasons: dict[str, str]) -> 
         why += f"; often, for only {seen.cases} cases"
     reasons["augment"] = why
     return spec
+
+
+def _rate(pretrained: Pretrained | None, reasons: dict[str, str]) -> float:
+    if pretrained is None:
+        return OptimiserSpec.rate
+    reasons["optimiser.rate"] = "a quarter of that from random weights, so that what was learned lasts"
+    return OptimiserSpec.rate / 4
+
+
+def _steps(pretrained: Pretrained | None, reasons: dict[str, str]) -> int:
+    if pretrained is None:
+        reasons["steps"] = (
+            "the rate falls to nearly nothing by then; about two hours on two CPU cores, minutes on a GPU"
+        )
+        return 4000
+    reasons["steps"] = "a quarter of those from random weights"
+    return 1000
 
 
 def _min_voxels(seen: Fingerprint, reasons: dict[str, str]) -> int:

@@ -51,6 +51,7 @@ class TrainSpec:
                       the step is that of the whole batch. All parts but one are computed forwards twice.
     min_voxels:       smaller connected pieces of a label, or smaller instances, become background in the masks of the
                       bundle; the training does not know of it.
+    pretrained:       sha256 of the bundle's weights that the training starts from; "": drawn at random.
     """
 
     network: NetworkSpec
@@ -70,6 +71,7 @@ class TrainSpec:
     fold: Fold | None = None
     accumulate: int = 1
     min_voxels: int = 0
+    pretrained: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.accumulate <= self.batch.count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import repeat
@@ -24,6 +24,7 @@ from medseg.engines.distributed import count, count_here, from_first, rank
 from medseg.engines.evaluator import score
 from medseg.engines.learner import Learner, averaged
 from medseg.engines.plan import TrainSpec
+from medseg.engines.pretrained import start_from
 from medseg.engines.steps import make_step
 from medseg.io.files import sweep
 from medseg.networks.build import build_network
@@ -60,17 +61,21 @@ def fit(
     manifest_sha256: str,
     device: torch.device,
     report: Callable[[Progress], None] = lambda progress: None,
+    pretrained: Mapping[str, Tensor] | None = None,
 ) -> Trained:
     """Train as the spec says, going on from the newest whole checkpoint in the folder.
 
     A resumed training ends with the weights of an uninterrupted one, bit for bit on the same machine. Within
     `processes` every process calls this with the same arguments; together they do the steps of one process, up to the
     order of additions. The first alone reads and writes the folder and reports.
+    pretrained: the weights that the spec says it starts from.
     Raises: UsageError if the folder holds a training of another spec or manifest.
     """
     state = from_first(lambda: _newest(folder, spec, manifest_sha256))
     torch.manual_seed(spec.seed)
-    network = build_network(spec.network).to(device)
+    network = build_network(spec.network)
+    start_from(network, pretrained or {})
+    network.to(device)
     average = averaged(network, spec.optimiser.ema)
     optimiser = torch.optim.AdamW(network.parameters(), spec.optimiser.rate, weight_decay=spec.optimiser.weight_decay)
     precision = choose_precision("auto", device)
