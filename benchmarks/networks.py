@@ -61,7 +61,7 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
     path = Path("data_manifests") / f"{name}.json"
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
-    spec = suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec
+    spec = replace(suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec, min_voxels=0)  # no masks here
     load = [
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")
@@ -110,6 +110,7 @@ def _run(name: str, spec: TrainSpec, budget: str, load: list, work: Path, digest
         "seed": spec.seed,
         "steps": spec.steps,
         "training_seconds": seconds,
+        "threads": torch.get_num_threads(),
         "held_out": str(spec.fold or FOLDS[name]),
         "cases": len(validation),
         "depths": rows,
@@ -173,9 +174,9 @@ def table(options: argparse.Namespace) -> str:
         "",
         f"{len(runs)} of {planned} runs are done.",
         "",
-        "| data | budget | network | depth | seeds | steps | minutes | Dice | M parameters | GFLOP a window "
+        "| data | budget | network | depth | seeds | steps | minutes | threads | Dice | M parameters | GFLOP a window "
         "| ms a window |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     keys = sorted({(run["set"], run["budget"], run["network"]) for run in runs})
     for key in keys:
@@ -188,7 +189,7 @@ def table(options: argparse.Namespace) -> str:
             cells = (
                 key[0], BUDGETS[key[2], key[1]], key[2], row["depth"] or "-", len(group),
                 steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
-                f"{mean(minutes):.0f}" if minutes else "-", f"{mean(scores):.3f}{spread}",
+                f"{mean(minutes):.0f}" if minutes else "-", group[0].get("threads", "-"), f"{mean(scores):.3f}{spread}",
                 f"{row['parameters'] / 1e6:.2f}", f"{row['gflop']:.2f}",
                 f"{median(run['depths'][n]['milliseconds'] for run in group):.0f}",
             )  # fmt: skip
