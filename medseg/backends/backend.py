@@ -153,7 +153,9 @@ class Backend:
             self._settle_on("eager", trials["eager"].gap, trials, self._exact(), "fp32")
             return
         names: list[str] = []
-        for name in worth_trying(self._windows, trials["eager"].window_s, self._device.type):
+        known = [name for name, trial in trials.items() if name != "eager" and not trial.gap]
+        worth = worth_trying(self._windows, trials["eager"].window_s, self._device.type)
+        for name in dict.fromkeys((*known, *worth)):
             try:
                 if name not in trials:
                     trials[name], runs[name] = self._tried(name, windows, folder)

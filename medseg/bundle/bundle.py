@@ -123,6 +123,7 @@ class Bundle:
     flip_axes:      array axes of the network's grid along which it was trained with mirror images.
     fold:           the part of a cross-validation that did not train the network.
     slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
+    pixel_mm:       the pixels that such slices are brought to, as those of the training were; None: as they are.
     depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
     quality:        what the agreement of several answers foretells, measured by `medseg bundle quality`.
     """
@@ -145,6 +146,7 @@ class Bundle:
     fold: Fold | None = None
     depths: tuple[DepthScore, ...] = ()
     slices: SliceKind | None = None
+    pixel_mm: float | None = None
     quality: QualityFit | None = None
     localiser: Localiser | None = None
     spacing_range: SpacingRange | None = None
@@ -159,6 +161,10 @@ class Bundle:
             raise UsageError(f"bundle {self.name}: flip_axes {self.flip_axes} are no axes of its images")
         if self.slices is not None and self.network.spatial_dims != 2:
             raise UsageError(f"bundle {self.name}: takes volumes, so it has no {self.slices} slices")
+        if self.pixel_mm is not None and (self.network.spatial_dims != 2 or not 0 < self.pixel_mm < inf):
+            raise UsageError(
+                f"bundle {self.name}: pixels of {self.pixel_mm} mm are for slices of volumes, and positive"
+            )
         self._require_room_for_regions()
         classes = 3 if self.postprocess.decision == "instances" else 1 + len(self.labels)
         if self.network.out_channels != classes:

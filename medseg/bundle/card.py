@@ -70,6 +70,8 @@ def view_line(bundle: Bundle) -> str:
     low, high = bundle.field_of_view.smallest_mm, bundle.field_of_view.largest_mm
     ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
     line = f"{_VIEW}{ranges} mm (right-left, front-back, up-down). "
+    if bundle.network.spatial_dims == 2:
+        return line + "It is asked of the slices of a volume; pictures do not tell it."
     if bundle.localiser is None:
         return line + "Larger images need `--roi`."
     names = " and ".join(region.name for region in bundle.localiser.regions)

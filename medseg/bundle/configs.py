@@ -14,7 +14,9 @@ from medseg.networks.build import NETWORKS
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
 # Of a bundle; left out of its metadata where empty.
-_OPTIONAL = ("field_of_view", "spacing_range", "localiser", "flip_axes", "fold", "slices", "depths", "quality")
+_OPTIONAL = (
+    "field_of_view", "spacing_range", "localiser", "flip_axes", "fold", "slices", "pixel_mm", "depths", "quality",
+)  # fmt: skip
 
 
 def network_def(bundle: Bundle) -> dict[str, Any]:

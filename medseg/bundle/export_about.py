@@ -117,6 +117,8 @@ def _before(bundle: Bundle) -> dict[str, Any]:
         about["grey_images"] = "the one channel three times"
     if bundle.slices is not None:
         about["slices"] = bundle.slices
+    if bundle.pixel_mm is not None:
+        about["slices_pixel_mm"] = bundle.pixel_mm
     return {**about, "normalise": normalise, "monai": entries(spec, ["image"])}
 
 

@@ -19,7 +19,7 @@ from medseg.inference.clock import Clock
 from medseg.inference.fit import need_bytes, require_enough_memory, require_size, require_spacing
 from medseg.inference.model import Model
 from medseg.inference.parts import Part, cropped, upright, whole
-from medseg.inference.slices import require_sliceable
+from medseg.inference.slices import require_sliceable, slicing_of
 from medseg.io.images import require_contrast
 
 if TYPE_CHECKING:
@@ -116,17 +116,23 @@ def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:
 
 
 def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool) -> None:
-    """Raises: FieldOfViewError where the bundle declares a size of image and this one has another."""
-    if bundle.field_of_view is None:
+    """Raises: FieldOfViewError where the bundle declares a size of image and this one has another.
+
+    A picture alone does not tell how large what it shows is; of a volume for a 2-D bundle the slices are asked.
+    """
+    if bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
         return
     extent = _extent_ras_mm(volume)
     low, high = np.array(bundle.field_of_view.smallest_mm), np.array(bundle.field_of_view.largest_mm)
-    if (extent < low).any() or (extent > high).any():
+    asked = np.ones(3, bool)
+    if bundle.network.spatial_dims == 2:
+        asked[slicing_of(volume, bundle).patient_axis] = False
+    if (asked & ((extent < low) | (extent > high))).any():
         ranges = " x ".join(f"{a:g}-{b:g}" for a, b in zip(low, high, strict=True))
         what = "the --roi box" if boxed else "the image"
         raise FieldOfViewError(
             f"{name}: {what} shows {' x '.join(f'{e:.0f}' for e in extent)} mm, bundle {bundle.name} was trained on "
-            f"crops of {ranges} mm (right-left, front-back, up-down); "
+            f"images of {ranges} mm (right-left, front-back, up-down); "
             + ("give a box of that size" if boxed else "say where to look with --roi x,y,z,dx,dy,dz")
         )
 

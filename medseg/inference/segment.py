@@ -27,7 +27,7 @@ from medseg.inference.prepare import Prepared, is_to_be_localised, network_image
 from medseg.inference.probabilities import OnProbabilities, of_slice, probability_channels, softmax_of
 from medseg.inference.resample import OnValues, labels_on_source
 from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
-from medseg.inference.slices import pictures, put_back, slicing_of
+from medseg.inference.slices import at_pixel_size, pictures, put_back, slice_shape, slicing_of
 from medseg.metrics.quality import agreement
 from medseg.postprocess.components import remove_islands
 from medseg.windows import Slab, collect, stream, window_count
@@ -126,8 +126,9 @@ def expected_windows(volume: Volume, bundle: Bundle | ForeignBundle) -> int:
         return 1  # `segment` will refuse it
     if volume.geometry.spatial_dims > bundle.network.spatial_dims:
         slicing = slicing_of(volume, bundle)
-        shown = [volume.geometry.shape_ijk[axis] for axis in (slicing.across, slicing.down)]
-        return volume.geometry.shape_ijk[slicing.axis] * window_count(shown, bundle.window)
+        return volume.geometry.shape_ijk[slicing.axis] * window_count(
+            slice_shape(volume, slicing, bundle), bundle.window
+        )
     spacing = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
     if is_to_be_localised(volume, bundle) and bundle.localiser:
         extents: list[tuple[float, ...]] = [region.box.size_mm for region in bundle.localiser.regions]
@@ -205,7 +206,7 @@ def _segment_slices(
     windows, notes = 0, dict[str, None]()
     for k, picture in pictures(part.seen, slicing, model.bundle):
         told = None if on_values is None else of_slice(on_values, k, slicing, part.seen.geometry.shape_ijk)
-        piece = whole(picture)
+        piece = replace(whole(picture), seen=at_pixel_size(picture, model.bundle.pixel_mm))
         image = network_image(piece, model.bundle, clock)
         found, count, note = _segment_part(piece, image, model, clock, on_window, told)
         put_back(found, labels, k, slicing)

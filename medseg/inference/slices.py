@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.bundle.bundle import Bundle
+from medseg.data.spacing import Spaced
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
@@ -26,12 +27,14 @@ class Slicing:
     axis:   the array axis that is walked.
     across: the array axis of a picture's columns; `down` that of its rows.
     flips:  which of the two run against the picture and are turned round.
+    patient_axis: that which is walked: 0 right, 1 anterior, 2 superior.
     """
 
     axis: int
     across: int
     down: int
     flips: tuple[bool, bool]
+    patient_axis: int
 
 
 def slicing_of(volume: Volume, bundle: Bundle) -> Slicing:
@@ -45,9 +48,9 @@ def slicing_of(volume: Volume, bundle: Bundle) -> Slicing:
         across, down, along = _AXES[bundle.slices]
     else:
         along = nearest[2] if volume.series is not None else 2
-        across, down, _ = next(axes for axes in _AXES.values() if axes[2] == along)
+        across, down, along = next(axes for axes in _AXES.values() if axes[2] == along)
     i, j, k = nearest.index(across), nearest.index(down), nearest.index(along)
-    return Slicing(k, i, j, (bool(directions[across, i] > 0), bool(directions[down, j] > 0)))
+    return Slicing(k, i, j, (bool(directions[across, i] > 0), bool(directions[down, j] > 0)), along)
 
 
 def _nearest_axes(directions: NDArray[np.float64]) -> list[int]:
@@ -72,6 +75,26 @@ def pictures(volume: Volume, slicing: Slicing, bundle: Bundle) -> Iterator[tuple
             continue
         geometry = Geometry(pixels.shape[1:], np.diag([-sizes[0], -sizes[1], 1.0, 1.0]))
         yield k, replace(volume, voxels=pixels, geometry=geometry, nifti_header=None, series=None)
+
+
+def at_pixel_size(picture: Volume, pixel_mm: float | None) -> Volume:
+    """The picture on pixels of that size, interpolated linearly from its first pixel on; None: as it is."""
+    if pixel_mm is None:
+        return picture
+    sizes = picture.geometry.spacing_mm
+    plate = Geometry((*picture.geometry.shape_ijk, 1), np.diag([*sizes, 1.0, 1.0]))
+    spaced = Spaced.of(plate, (pixel_mm, pixel_mm, 1.0))
+    assert spaced is not None  # its axes are at right angles
+    pixels = spaced.linear(picture.voxels[..., None]).numpy()[..., 0]
+    made = spaced.affine_ras.diagonal()
+    return replace(picture, voxels=pixels, geometry=Geometry(pixels.shape[1:], np.diag([-made[0], -made[1], 1.0, 1.0])))
+
+
+def slice_shape(volume: Volume, slicing: Slicing, bundle: Bundle) -> list[int]:
+    """About the pixels across and down each picture that the network sees."""
+    geometry = volume.geometry
+    sizes = [(geometry.shape_ijk[axis], geometry.spacing_mm[axis]) for axis in (slicing.across, slicing.down)]
+    return [n if bundle.pixel_mm is None else max(round(n * mm / bundle.pixel_mm), 1) for n, mm in sizes]
 
 
 def put_back(labels: NDArray[Any], volume_labels: NDArray[Any], k: int, slicing: Slicing) -> None:

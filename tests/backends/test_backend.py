@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from medseg.backends import backend as module
 from medseg.backends.backend import Asked, Backend, backend_name
-from medseg.backends.choose import FEW_WINDOWS
+from medseg.backends.choose import ASSUMED_START_S, FEW_WINDOWS
 from medseg.backends.eager import eager
 from medseg.backends.gap import BackendError
 from medseg.domain.errors import UsageError
@@ -106,6 +106,15 @@ def test_images_to_come_count(network, monkeypatch):
 def test_one_whose_start_does_not_pay_is_not_chosen(network, monkeypatch):
     machine = Machine(monkeypatch, start_s=1e6)
     assert chosen(machine.backend(network, Asked("auto"))) == "eager"
+
+
+def test_what_was_measured_counts_whatever_was_assumed(network, monkeypatch):
+    """The start assumed of OpenVINO kept it from the choice, though its own had been measured to be short."""
+    machine = Machine(monkeypatch, start_s=0.1)
+    chosen(machine.backend(network, Asked("openvino")))
+    chosen(machine.backend(network, Asked("auto"), windows=FEW_WINDOWS + 1))
+    monkeypatch.setitem(ASSUMED_START_S, "openvino", 1e6)
+    assert chosen(machine.backend(network, Asked("auto"), windows=FEW_WINDOWS + 1)) == "openvino"
 
 
 def test_trials_are_made_once_whatever_the_clock_says_later(network, monkeypatch):

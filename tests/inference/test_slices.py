@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from medseg.bundle.bundle import FieldOfView
 from medseg.bundle.reader import read_bundle
-from medseg.domain.errors import InputError, UsageError
+from medseg.domain.errors import FieldOfViewError, InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.series import Series
 from medseg.domain.volume import Volume
+from medseg.inference.prepare import require_field_of_view
 from medseg.inference.region import Box
 from medseg.inference.segment import expected_windows, segment
 from medseg.inference.slices import slicing_of
@@ -117,10 +119,61 @@ def test_bundles_that_number_things_refuse_volumes_and_take_pictures(tmp_path):
 
 
 def test_the_slices_stand_in_the_bundles_metadata(tmp_path):
-    bundle = replace(grey_bundle(), slices="sagittal")
+    bundle = replace(grey_bundle(), slices="sagittal", pixel_mm=0.98)
     stored_bundle(bundle, tmp_path / "b")
-    assert read_bundle(tmp_path / "b").bundle.slices == "sagittal"
+    read = read_bundle(tmp_path / "b").bundle
+    assert (read.slices, read.pixel_mm) == ("sagittal", 0.98)
     stored_bundle(grey_bundle(), tmp_path / "c")
     assert read_bundle(tmp_path / "c").bundle.slices is None
     with pytest.raises(UsageError, match="takes volumes, so it has no axial slices"):
         replace(volume_bundle(), slices="axial")
+
+
+@pytest.mark.parametrize("kind", ["axial", "coronal"])
+def test_slices_of_other_pixels_are_seen_at_the_size_of_the_training(model, kind):
+    """A head of 0.49 mm pixels was shown to the network twice as large as every head it had learned from."""
+    coarse = blob_volume(np.diag([-1.0, -1.0, 1.0, 1.0]), (24, 26, 22))
+    wanted = segment(coarse, of_slices(model, kind)).label_map.voxels
+    axes = [a for a in range(3) if a != (2 if kind == "axial" else 1)]
+    voxels = coarse.voxels
+    for a in axes:
+        voxels = voxels.repeat(2, 1 + a)
+    sizes = np.array([1.0, 1.0, 1.0])
+    sizes[axes] = 0.5
+    affine = np.diag([*(sizes * (-1, -1, 1)), 1.0])
+    affine[:3, 3] = (sizes - 1) / 2 * (-1, -1, 1)  # pairs of voxels fill those they were made of
+    fine = Volume(voxels, Geometry(voxels.shape[1:], affine), "fine")
+    brought = replace(model, bundle=replace(model.bundle, slices=kind, pixel_mm=1.0))
+    mask = segment(fine, brought)
+    assert mask.label_map.geometry == fine.geometry
+    assert mask.report.windows == expected_windows(fine, brought.bundle)
+    slicing = slicing_of(fine, brought.bundle)
+    first = {slicing.across: int(slicing.flips[0]), slicing.down: int(slicing.flips[1])}  # where the pictures begin
+    each_pair = tuple(slice(first[a], None, 2) if a in axes else slice(None) for a in range(3))
+    as_it_is = segment(fine, of_slices(model, kind)).label_map.voxels
+    shares = [(voxels[each_pair] == wanted).mean() for voxels in (mask.label_map.voxels, as_it_is)]
+    assert shares[0] == 1.0
+    assert shares[1] < 0.9
+    same = segment(coarse, brought).label_map.voxels
+    assert (same == wanted).all()
+
+
+def test_the_slices_must_show_what_the_training_showed_and_their_number_is_free(model):
+    view = FieldOfView((20.0, 20.0, 20.0), (40.0, 40.0, 40.0))
+    bundle = replace(model.bundle, field_of_view=view, slices="axial")
+    require_field_of_view(blob_volume(np.diag([-1.0, -1.0, 1.0, 1.0]), (24, 30, 5)), bundle, "v", boxed=False)
+    for shape in ((24, 19, 25), (41, 30, 25)):
+        with pytest.raises(FieldOfViewError, match="was trained on images of 20-40 x 20-40 x 20-40 mm"):
+            require_field_of_view(blob_volume(np.diag([-1.0, -1.0, 1.0, 1.0]), shape), bundle, "v", boxed=False)
+    coronal = replace(bundle, slices="coronal")
+    require_field_of_view(blob_volume(np.diag([-1.0, -1.0, 1.0, 1.0]), (24, 5, 30)), coronal, "v", boxed=False)
+    picture = Volume(blob_volume(LPS).voxels[..., 3], Geometry((22, 18), np.diag([-0.1, -0.1, 1, 1])), "picture")
+    require_field_of_view(picture, bundle, "p", boxed=False)
+
+
+@pytest.mark.parametrize("pixel_mm", [0.0, -1.0, float("nan"), float("inf")])
+def test_pixels_of_no_size_are_refused(pixel_mm):
+    with pytest.raises(UsageError, match="are for slices of volumes, and positive"):
+        replace(grey_bundle(), pixel_mm=pixel_mm)
+    with pytest.raises(UsageError, match="are for slices"):
+        replace(volume_bundle(), pixel_mm=1.0)
