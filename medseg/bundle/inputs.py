@@ -15,7 +15,10 @@ from medseg.domain.geometry import Geometry
 
 @dataclass(frozen=True)
 class Inputs:
-    """The image input of MONAI's metadata; largest_mm where the bundle was trained on crops of at most that size."""
+    """The image input of MONAI's metadata.
+
+    largest_mm: where the bundle takes crops of at most that size and cannot find them in larger images by itself.
+    """
 
     modality: str
     channels: int
@@ -27,7 +30,7 @@ class Inputs:
         return (self.modality, self.channels, self.spatial_dims) == (modality, 1, geometry.spatial_dims)
 
     def need_region(self, geometry: Geometry) -> bool:
-        """Whether the volume is larger than what the bundle was trained on, so that --roi is needed."""
+        """Whether the volume is larger than what the bundle takes, so that --roi is needed."""
         if self.largest_mm is None:
             return False
         directions = np.abs(geometry.affine_ras[:3, :3]) / np.array(geometry.spacing_mm)
@@ -40,7 +43,8 @@ def read_inputs(folder: Path) -> Inputs:
     try:
         metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         image = metadata["network_data_format"]["inputs"]["image"]
-        crop = (metadata.get("medseg") or {}).get("field_of_view")
+        own = metadata.get("medseg") or {}
+        crop = None if own.get("localiser") else own.get("field_of_view")
         return Inputs(
             str(image["modality"]),
             int(image["num_channels"]),

@@ -15,7 +15,9 @@ SeriesOption = Annotated[
 RegridOption = Annotated[bool, typer.Option("--regrid", help="Resample uneven DICOM slices by their true positions.")]
 NanOption = Annotated[str | None, typer.Option("--nan", help="fill=V: take V where a voxel is NaN or infinite.")]
 AffineOption = Annotated[str | None, typer.Option("--affine", help="sform or qform, where a NIfTI's two differ.")]
-AssumeOption = Annotated[str | None, typer.Option("--assume", help="RAS: how a NIfTI without any affine lies.")]
+AssumeOption = Annotated[
+    str | None, typer.Option("--assume", help="RAS: so a NIfTI without any affine lies. image: a volume is no mask.")
+]
 AssumeHuOption = Annotated[bool, typer.Option("--assume-hu", help="A CT without rescale tags holds Hounsfield units.")]
 VolumeOption = Annotated[int | None, typer.Option("--volume", help="Which volume of a 4-D file, counted from 0.")]
 ForceOption = Annotated[str | None, typer.Option("--force", help="The modality, whatever the file says: MR, CT, ...")]
@@ -37,8 +39,9 @@ def doubts_of(
 
     Raises: UsageError for an answer that is none.
     """
-    if assume is not None and assume.upper() != "RAS":
-        raise UsageError(f"--assume {assume}: give RAS, the only order that is assumed")
+    assumed = {word.strip().lower() for word in (assume or "").split(",")} - ({""} if assume is None else set())
+    if not assumed <= {"ras", "image"}:
+        raise UsageError(f"--assume {assume}: give RAS, image, or both as RAS,image")
     if force is not None and not force.strip():
         raise UsageError("--force: give a modality, as MR, CT or microscopy")
     return Doubts(
@@ -46,7 +49,8 @@ def doubts_of(
         regrid=regrid,
         nan_fill=None if nan is None else _fill(nan),
         affine=cast(Literal["sform", "qform"] | None, affine),  # which the value checks
-        assume_ras=assume is not None,
+        assume_ras="ras" in assumed,
+        is_image="image" in assumed,
         assume_hu=assume_hu,
         volume=volume,
         modality=None if force is None else _WRITTEN_SMALL.get(force.strip().upper(), force.strip().upper()),

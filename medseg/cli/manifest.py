@@ -132,10 +132,11 @@ def _like_first_image(described: Manifest, folder: Path) -> Manifest:
     """Axes and channels as the first image has them; `check` tells which others differ."""
     from dataclasses import replace
 
+    from medseg.domain.doubts import IS_IMAGE
     from medseg.io.images import read_image
     from medseg.io.manifest import case_paths
 
-    first = read_image(case_paths(described.cases[0], folder)[0])
+    first = read_image(case_paths(described.cases[0], folder)[0], IS_IMAGE)
     modality = described.modality or first.modality or "unknown"
     return replace(described, spatial_dims=first.geometry.spatial_dims, channels=first.channels, modality=modality)
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from medseg.data.augment import AugmentSpec, apply, draw
 from medseg.data.preprocess import PreprocessSpec, preprocess
+from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import GridError, InputError, ValueRangeError
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
@@ -41,7 +42,7 @@ def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArr
 
     Raises: GridError if they do not lie on one grid, ValueRangeError if the mask holds a value outside the table.
     """
-    volume = read_image(root / case.image)
+    volume = read_image(root / case.image, IS_IMAGE)
     values, grid = read_mask(root / case.mask)
     if values.shape != volume.geometry.shape_ijk:
         raise GridError(

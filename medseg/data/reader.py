@@ -12,6 +12,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 from numpy.typing import NDArray
 
 from medseg.data.channels import fit_channels
+from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import InputError
 from medseg.io.images import read_image
 
@@ -40,7 +41,7 @@ class Reader(ImageReader):
         """Voxels (C, *S) as float32 and MONAI's metadata: affine to RAS, spatial shape, channel axis."""
         if len(img) != 1:
             raise InputError(f"{len(img)} files for one image; channels in several files are not read yet")
-        volume = fit_channels(read_image(img[0]), self.channels, str(img[0]))
+        volume = fit_channels(read_image(img[0], IS_IMAGE), self.channels, str(img[0]))
         affine_ras = volume.geometry.perpendicular().affine_ras
         return volume.voxels.astype(np.float32), {
             MetaKeys.AFFINE: affine_ras.copy(),

@@ -20,6 +20,7 @@ class Doubts:
     assume_hu:  a CT without rescale tags holds Hounsfield units.
     volume:     which volume of a 4-D file, counted from 0.
     modality:   what the image is, whatever the file says ("CT", "MR").
+    is_image:   a volume of a few whole numbers is an image and no mask.
     """
 
     series: str | None = None
@@ -30,6 +31,7 @@ class Doubts:
     assume_hu: bool = False
     volume: int | None = None
     modality: str | None = None
+    is_image: bool = False
 
     def __post_init__(self) -> None:
         if self.affine not in (None, "sform", "qform"):
@@ -39,3 +41,4 @@ class Doubts:
 
 
 NO_DOUBTS = Doubts()
+IS_IMAGE = Doubts(is_image=True)  # as a manifest says of the one file of a case

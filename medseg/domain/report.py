@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medseg.domain.spec import to_plain
+from medseg.domain.words import counted
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class BackendChoice:
         """
         measured = ", ".join(f"{name} {seconds:.3g} s" for name, seconds in self.window_s.items())
         numbers = f" ({measured} a window)" if measured else ""
-        count = f"{self.windows} window{'' if self.windows == 1 else 's'}"
+        count = counted(self.windows, "window")
         return f"backend {self.name}, {self.precision}, {count}: {self.reason}{numbers}"
 
 

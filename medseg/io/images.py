@@ -14,12 +14,15 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
+from medseg.domain.words import counted
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
+_FEW_VALUES = 16  # a volume of so many whole numbers is a mask, or a phantom
+_LOOKED_AT = 1 << 16  # voxels that tell most images at once
 
 
 def case_name(path: Path) -> str:
@@ -64,17 +67,30 @@ def images_of(inputs: Sequence[Path], output: Path | None = None) -> list[Path]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    """None where there is DICOM anywhere below, or no such folder: it is then read as one scan, or refused as one."""
+    """None where there is DICOM anywhere below, or no such folder: it is then read as one scan, or refused as one.
+
+    Raises: InputError for volumes beside DICOM, or pictures above it: either could be meant. Pictures beside the slices
+    of a scan are previews of it.
+    """
     try:
         if not folder.is_dir():
             return []
         endings = (".nii", ".nii.gz", *NRRD_ENDINGS, *PICTURE_ENDINGS)
         images = sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings) and path.is_file())
-        if not images or any(_is_dicom(path) for path in folder.rglob("*") if path.is_file()):
-            return []
+        images = [path for path in images if not path.name.startswith(".")]
+        dicom = next((path for path in folder.rglob("*") if path.is_file() and _is_dicom(path)), None)
     except OSError:
         return []
-    return [path for path in images if not path.name.startswith(".")]
+    if not images or dicom is None:
+        return images
+    volumes = [path for path in images if not path.name.lower().endswith(PICTURE_ENDINGS)]
+    if volumes or not any(_is_dicom(path) for path in folder.iterdir() if path.is_file()):
+        where = "beside" if volumes else "and below them"
+        raise InputError(
+            f"{folder}: holds {counted(len(images), 'image')} {where} DICOM files; give the images by their names, or "
+            "the folder of the DICOM series alone"
+        )
+    return []
 
 
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
@@ -100,11 +116,11 @@ def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
     if is_nrrd(path) or (name.endswith(NRRD_ENDINGS) and not is_nifti(path)):
         from medseg.io.nrrd import read_nrrd
 
-        return read_nrrd(path, case_name(path), doubts)
+        return _no_mask(path, read_nrrd(path, case_name(path), doubts), doubts)
     if is_nifti(path) or name.endswith((".nii", ".nii.gz")):
         from medseg.io.nifti import read_nifti
 
-        return _no_label_map(path, read_nifti(path, case_name(path), doubts))
+        return _no_mask(path, read_nifti(path, case_name(path), doubts), doubts)
     if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
@@ -123,14 +139,31 @@ def _of_modality(volume: Volume, modality: str | None) -> Volume:
     return replace(volume, modality=modality, notes=(*volume.notes, note))
 
 
-def _no_label_map(path: Path, volume: Volume) -> Volume:
+def _no_mask(path: Path, volume: Volume, doubts: Doubts) -> Volume:
+    """Raises: InputError for a file that says so of itself, or holds a few whole numbers as experts' masks do."""
     from medseg.io.nifti import is_label_map
 
     if volume.nifti_header is not None and is_label_map(volume.nifti_header):
         raise InputError(
             f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
         )
+    if not doubts.is_image and 1 < len(values := _few_values(volume.voxels)) <= _FEW_VALUES:
+        shown = ", ".join(f"{value:g}" for value in values)
+        raise InputError(
+            f"{path}: holds {len(values)} whole numbers only ({shown}), as a mask does; give the image it belongs to, "
+            "or --assume image if it is one"
+        )
     return volume
+
+
+def _few_values(voxels: NDArray[Any]) -> NDArray[Any]:
+    """The values of a volume where they are few whole numbers; none where they are not."""
+    flat = voxels.ravel(order="K")
+    for seen in (flat[:: max(len(flat) // _LOOKED_AT, 1)], flat):
+        values = np.unique(seen)
+        if len(values) > _FEW_VALUES or (values != np.rint(values)).any():
+            return values[:0]
+    return values
 
 
 def read_mask(path: Path) -> tuple[NDArray[Any], Geometry | None]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import MedsegError
 from medseg.domain.geometry import Geometry
 from medseg.domain.manifest import Case, Manifest
@@ -83,7 +84,7 @@ def _files(manifest: Manifest, case: Case, root: Path) -> Iterator[Finding]:
             if found != expected:
                 message = f"{path}: sha256 {found[:12]}..., the manifest says {expected[:12]}...; fetch the file anew"
                 yield Finding("error", case.id, message)
-        volume, (raw, mask_grid) = read_image(paths[0]), read_mask(paths[1])
+        volume, (raw, mask_grid) = read_image(paths[0], IS_IMAGE), read_mask(paths[1])
     except MedsegError as error:
         yield Finding("error", case.id, str(error))
         return

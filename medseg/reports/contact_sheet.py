@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import MedsegError, UsageError
 from medseg.domain.labels import LabelMap
 from medseg.domain.manifest import Case, Manifest
@@ -84,7 +85,7 @@ def draw_tile(volume: Volume, label_map: LabelMap) -> Image.Image:
 def _tile_of(manifest: Manifest, case: Case, root: Path) -> Image.Image:
     image, mask = case_paths(case, root)
     try:
-        volume, (raw, _) = read_image(image), read_mask(mask)
+        volume, (raw, _) = read_image(image, IS_IMAGE), read_mask(mask)
         if raw.shape == volume.geometry.shape_ijk:
             return draw_tile(volume, LabelMap(mask_to_labels(raw, manifest), volume.geometry, manifest.labels))
         reason = "image and mask differ in shape"
