@@ -75,7 +75,8 @@ def compare(
     write_text(output / "comparison.json", json.dumps(head | {"differences": differences}, indent=1) + "\n")
     for one in differences:
         if one["part"] == "all" and one["counted"]:
-            told = f"{one['mean']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
+            span = "" if one["low"] is None else f" ({one['low']:+.4f} to {one['high']:+.4f})"
+            told = f"{one['mean']:+.4f}{span}"
             print(f"{one['bundle']}: {one['metric']} {told} {one['verdict']}")
     print(f"medseg: the page in {output / 'comparison.html'}", file=sys.stderr)
     if any(contender.table.refused for contender in contenders):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from medseg.domain.labels import LabelTable
     from medseg.domain.manifest import Manifest, Split
 
+_FEW_CASES = 3
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Describe labelled data sets and check them.")
 
 
@@ -48,6 +50,7 @@ def build(
 
     from medseg.domain.errors import OutputError, UsageError
     from medseg.domain.manifest import SPLITS, kinds
+    from medseg.domain.words import counted
     from medseg.io.manifest import read_manifest, write_manifest
     from medseg.io.manifest_build import Layout, build_manifest
 
@@ -76,6 +79,14 @@ def build(
     counts = ", ".join(f"{len(described.part(name))} {name}" for name in SPLITS)
     of_kinds = f"; kinds {', '.join(kinds(described.cases))}" if kinds(described.cases) else ""
     typer.echo(f"{output}: {len(described.cases)} cases: {counts}{of_kinds}", err=True)
+    for name in SPLITS[1:]:
+        if len(described.part(name)) < _FEW_CASES:
+            typer.echo(
+                f"warning: {counted(len(described.part(name)), 'case')} for {name}: so few say little; move "
+                f"groups there by --split GROUP={name} --overwrite",
+                err=True,
+            )
+    typer.echo(f"next: medseg manifest check {output} --contact-sheet {output.with_suffix('.png')}", err=True)
 
 
 @app.command()
@@ -88,10 +99,12 @@ def check(
 ) -> None:
     """Read and hash every file; tell what does not fit, a line each. Exit code 3 if there are errors."""
     from medseg.cli import progress
-    from medseg.domain.errors import InputError
+    from medseg.domain.errors import InputError, OutputError
     from medseg.io.manifest import data_root, read_manifest
     from medseg.io.manifest_check import check_manifest
 
+    if contact_sheet is not None and contact_sheet.exists():
+        raise OutputError(f"{contact_sheet}: exists already; choose another name or delete it")
     described = read_manifest(manifest)
     folder = data_root(described, manifest, data)
     with progress.bar("checking", len(described.cases), quiet) as advance:
@@ -102,6 +115,7 @@ def check(
         from medseg.reports.contact_sheet import write_contact_sheet
 
         write_contact_sheet(described, folder, contact_sheet, sheet_cases)
+        typer.echo(f"{contact_sheet}: look at it before you train", err=True)
     errors = sum(found.level == "error" for found in findings)
     told = f"{manifest}: {len(described.cases)} cases, {errors} errors, {len(findings) - errors} warnings"
     if errors:

@@ -46,7 +46,8 @@ def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArr
     values, grid = read_mask(root / case.mask)
     if values.shape != volume.geometry.shape_ijk:
         raise GridError(
-            f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}; resample one of them"
+            f"{case.mask}: shape {values.shape}, its image has {volume.geometry.shape_ijk}; resample the mask onto the "
+            "image or drop the case"
         )
     if grid is not None and not grid.is_same_grid(volume.geometry, tolerance_mm=0.1):
         raise GridError(f"{case.mask}: lies elsewhere than its image; compare the affines of both files")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medseg.domain.errors import InputError, UsageError, ValueRangeError
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.spec import from_plain, to_plain
+from medseg.domain.words import counted
 from medseg.io.files import write_text
 
 DATA_VARIABLE = "MEDSEG_DATA"
@@ -105,12 +106,13 @@ def mask_to_labels(raw: NDArray[Any], manifest: Manifest) -> NDArray[np.uint8] |
         known = {0: 0} | {int(key): value for key, value in manifest.mask_values.items()}
     else:
         known = {value: value for value in (0, *manifest.labels.values)}
-    strange = [value for value in found.tolist() if value not in known]
+    strange = [(value, place == n) for n, value in enumerate(found.tolist()) if value not in known]
     if strange:
-        named = ", ".join(f"{value:g}" for value in strange[:5])
+        named = ", ".join(f"{value:g} in {counted(int(there.sum()), 'voxel')}" for value, there in strange[:5])
+        more = f" and {len(strange) - 5} more values" if len(strange) > 5 else ""
         raise ValueRangeError(
-            f"mask values {named} ({len(strange)} in all) are no labels of manifest {manifest.name}, which knows "
-            f"{_shown(known)}; correct the mask or the manifest's labels and mask_values"
+            f"the mask holds {named}{more}, no label of manifest {manifest.name}, which knows {_shown(known)}; correct "
+            "the mask or the manifest's labels and mask_values"
         )
     values = np.array([known[value] for value in found.tolist()])
     place = place.reshape(raw.shape)

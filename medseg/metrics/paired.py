@@ -29,7 +29,7 @@ class Paired:
         found = self.interval
         if found.counted and not any(value for value in self.cases.values() if math.isfinite(value)):
             return "same"
-        if not found.counted or found.low <= 0 <= found.high:
+        if not (found.low > 0 or found.high < 0):
             return "not told apart"
         return "better" if (found.mean < 0) == (self.metric in SMALLER_IS_BETTER) else "worse"
 

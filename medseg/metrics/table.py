@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 _RESAMPLES = 1000
+_LEAST_CASES = 3
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,35 @@ class Interval:
     def __str__(self) -> str:
         """As in a table: `0.892 (0.880–0.901)`, and `, 3 undefined` if there are."""
         doubt = f", {self.undefined} undefined" if self.undefined else ""
-        return f"{self.mean:.3f} ({self.low:.3f}–{self.high:.3f}){doubt}" if self.counted else f"–{doubt}"
+        return f"{self.mean:.3f} ({self.span}){doubt}" if self.counted else f"–{doubt}"
+
+    @property
+    def span(self) -> str:
+        """As in a table: `0.880–0.901`, or `–` where too few cases tell none."""
+        return f"{self.low:.3f}–{self.high:.3f}" if self.low <= self.high else "–"
 
 
 def mean_with_interval(values: Sequence[float], seed: int) -> Interval:
     """The mean of one value a case, and how far chance in the choice of cases moves it.
 
     The interval runs from the 2.5th to the 97.5th percentile of the means of 1000 resamples, cases drawn with
-    replacement; the same seed gives the same interval.
+    replacement; the same seed gives the same interval. Fewer than three cases have none: its ends are NaN.
 
     Empty:  NaN, with nothing counted.
     Source: Efron 1979, doi:10.1214/aos/1176344552 (percentile bootstrap).
 
-    >>> mean_with_interval([0.5, 0.5, math.inf], seed=0)
-    Interval(mean=0.5, low=0.5, high=0.5, counted=2, undefined=1)
+    >>> mean_with_interval([0.5, 0.5, 0.5, math.inf], seed=0)
+    Interval(mean=0.5, low=0.5, high=0.5, counted=3, undefined=1)
+    >>> str(mean_with_interval([0.5], seed=0))
+    '0.500 (–)'
     """
     given = np.asarray(values, dtype=np.float64)
     finite = given[np.isfinite(given)]
     undefined = len(given) - len(finite)
     if not len(finite):
         return Interval(math.nan, math.nan, math.nan, 0, undefined)
+    if len(finite) < _LEAST_CASES:
+        return Interval(float(finite.mean()), math.nan, math.nan, len(finite), undefined)
     draws = np.random.default_rng(seed).integers(0, len(finite), (_RESAMPLES, len(finite)))
     low, high = np.percentile(finite[draws].mean(axis=1), (2.5, 97.5))
     return Interval(float(finite.mean()), float(low), float(high), len(finite), undefined)

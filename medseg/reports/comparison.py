@@ -198,8 +198,9 @@ def signed(number: float) -> str:
 def _difference(found: Paired) -> str:
     if not found.interval.counted:
         return f"–\n{_undefined(found.interval)}"
-    low, high = signed(found.interval.low), signed(found.interval.high)
-    lines = (signed(found.interval.mean), f"{low} to {high}", found.verdict, _undefined(found.interval))
+    low, high = found.interval.low, found.interval.high
+    span = f"{signed(low)} to {signed(high)}" if low <= high else ""  # too few cases have none
+    lines = (signed(found.interval.mean), span, found.verdict, _undefined(found.interval))
     return "\n".join(line for line in lines if line)
 
 

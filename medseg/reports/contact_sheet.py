@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from medseg.domain.doubts import IS_IMAGE
-from medseg.domain.errors import MedsegError, UsageError
+from medseg.domain.errors import MedsegError, UsageError, ValueRangeError
 from medseg.domain.labels import LabelMap
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
@@ -78,7 +78,9 @@ def draw_tile(volume: Volume, label_map: LabelMap) -> Image.Image:
     picture = picture.resize((wide, high), Image.Resampling.BILINEAR)
     colours = colours_of(labels, label_map.table)
     tile = Image.new("RGB", (TILE, TILE))
-    tile.paste(draw_labels(picture, labels, colours, width=1.4, fill=0.0), ((TILE - wide) // 2, (TILE - high) // 2))
+    nested = label_map.table.kind == "semantic"
+    outlined = draw_labels(picture, labels, colours, width=1.4, fill=0.0, nested=nested)
+    tile.paste(outlined, ((TILE - wide) // 2, (TILE - high) // 2))
     return tile
 
 
@@ -89,6 +91,8 @@ def _tile_of(manifest: Manifest, case: Case, root: Path) -> Image.Image:
         if raw.shape == volume.geometry.shape_ijk:
             return draw_tile(volume, LabelMap(mask_to_labels(raw, manifest), volume.geometry, manifest.labels))
         reason = "image and mask differ in shape"
+    except ValueRangeError:
+        reason = "the mask holds unknown values"
     except MedsegError:
         reason = "cannot be read"
     tile = Image.new("RGB", (TILE, TILE), (70, 20, 20))

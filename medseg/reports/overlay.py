@@ -34,21 +34,28 @@ def colours_of(labels: NDArray[Any], table: LabelTable) -> dict[int, Colour]:
 
 
 def draw_labels(
-    picture: Image.Image, labels: NDArray[Any], colours: Mapping[int, Colour], width: float = 1.8, fill: float = 0.15
+    picture: Image.Image,
+    labels: NDArray[Any],
+    colours: Mapping[int, Colour],
+    width: float = 1.8,
+    fill: float = 0.15,
+    nested: bool = False,
 ) -> Image.Image:
     """The picture with outlines `width` pixels wide, half of that outside, and an inside tinted by the share `fill`.
 
     labels (rows, columns) cover the whole picture, at any resolution; edges are smoothed between their centres. Where
     there are more than two voxels to a pixel the highest value stands for its neighbours, so that each leaves a dot.
+    nested: where two labels touch the higher alone is outlined, for two thin lines run into one of neither colour.
     """
     if not labels.any():
         return picture.copy()
     size = (_FINER * picture.width, _FINER * picture.height)
     shown = _enlarge(_thin_out(labels, size), size)
-    near, distance = _nearest_edge(shown)
+    near, distance = _nearest_edge(shown, nested)
     reach = width * _FINER / 2
-    edge = (distance <= reach) & ((shown == 0) | (distance < reach))
-    owner = np.where(shown > 0, shown, np.where(edge, shown[tuple(near)], 0))
+    outlined = shown[tuple(near)]
+    edge = (distance <= reach) & ((shown == 0) | (distance < reach) & ~(nested & (shown < outlined)))
+    owner = np.where(shown > 0, shown, np.where(edge, outlined, 0))
     ink = np.zeros((*shown.shape, 4), np.uint8)
     lookup = np.zeros((int(owner.max()) + 1, 3), np.uint8)
     for value in np.unique(owner).tolist():
@@ -106,12 +113,12 @@ def _within(box: tuple[float, float, float, float], shape: tuple[int, ...]) -> t
     return max(box[0], 0), max(box[1], 0), min(box[2], shape[1]), min(box[3], shape[0])
 
 
-def _nearest_edge(shown: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """For each pixel the nearest one of a label beside another value, and how far that is in pixels."""
+def _nearest_edge(shown: NDArray[Any], nested: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """For each pixel the nearest one of a label beside another value (nested: a lower one), and how far that is."""
     framed = np.pad(shown, 1, mode="edge")
     differs = np.zeros(shown.shape, bool)
     for beside in (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:]):
-        differs |= beside != shown
+        differs |= (beside < shown) if nested else (beside != shown)
     edge = differs & (shown > 0)
     if not edge.any():
         return np.zeros((2, *shown.shape), int), np.full(shown.shape, np.inf)

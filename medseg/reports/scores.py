@@ -166,6 +166,4 @@ def mean_of(summary: Interval) -> str:
 def range_of(summary: Interval) -> str:
     """Its interval, and how many values are undefined."""
     doubt = f"{summary.undefined} undefined" if summary.undefined else ""
-    return "\n".join(
-        part for part in (f"{summary.low:.3f}–{summary.high:.3f}" if summary.counted else "", doubt) if part
-    )
+    return "\n".join(part for part in (summary.span if summary.counted else "", doubt) if part)

@@ -44,15 +44,20 @@ def test_build_then_check_then_build_like_it(folder, tmp_path):
     columns = ("--index", "index.csv", "--kind-column", "kind", "--group-column", "patient")
     splits = ("--split", "p1=train", "--split", "p2=test")
     told = run("build", folder, "-o", out, *LABELS, *columns, *splits, "--licence", "CC0-1.0", "--modality", "CT")
-    assert told.endswith("mine.json: 3 cases: 2 train, 0 validation, 1 test; kinds fluo, stain\n")
+    assert "mine.json: 3 cases: 2 train, 0 validation, 1 test; kinds fluo, stain\n" in told
+    assert "warning: 0 cases for validation: so few say little; move groups there by --split GROUP=validation" in told
+    assert told.endswith(f"next: medseg manifest check {out} --contact-sheet {out.with_suffix('.png')}\n")
     manifest = read_manifest(out)
     assert (manifest.name, manifest.root, manifest.licence) == ("mine", "../data", "CC0-1.0")
     assert (manifest.spatial_dims, manifest.channels, manifest.modality) == (3, 1, "CT")
     assert manifest.mask_values == {"255": 1, "7": 2}
     assert str(tmp_path) not in out.read_text()
     sheet = tmp_path / "sheet.png"
-    assert run("check", out, "--contact-sheet", sheet, "-q").endswith("3 cases, 0 errors, 0 warnings\n")
+    told = run("check", out, "--contact-sheet", sheet, "-q")
+    assert told.endswith(f"{sheet}: look at it before you train\n{out}: 3 cases, 0 errors, 0 warnings\n")
     assert sheet.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(OutputError, match="exists already"):
+        run("check", out, "--contact-sheet", sheet, "-q")
     run("build", folder, "-o", tmp_path / "sets" / "again.json", "--like", out, *columns, *splits)
     assert read_manifest(tmp_path / "sets" / "again.json") == manifest
 

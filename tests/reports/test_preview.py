@@ -227,6 +227,16 @@ def test_outlines_of_many_labels_are_those_of_each_alone():
     assert (together == alone + 40).all()
 
 
+def test_a_label_in_another_is_outlined_in_its_own_colour():
+    labels = np.zeros((40, 40), np.uint8)
+    labels[5:35, 5:35], labels[12:28, 12:28] = 1, 2
+    picture = Image.new("RGB", (40, 40))
+    for nested, inks in ((True, {BLUE}), (False, {BLUE, RED})):
+        drawn = np.array(draw_labels(picture, labels, {1: RED, 2: BLUE}, width=2.0, fill=0.0, nested=nested))
+        assert {tuple(pixel) for pixel in drawn[20, 9:16].tolist() if any(pixel)} == inks
+        assert (drawn[20, 4:6] == RED).all(1).any()
+
+
 def test_a_long_table_lists_what_occurs():
     table = LabelTable(tuple(Label(n, f"organ {n}", (n, n, 255)) for n in range(1, 41)))
     assert [entry.text for entry in entries_of((7, 33), table)] == ["organ 7", "organ 33"]
