@@ -82,5 +82,5 @@ def find_folder(name: str) -> Path:
 
         return unpack(folder)
     raise UsageError(
-        f"-b {name}: no bundle of this name; there are {', '.join(sorted(known)) or 'none'}, or give a folder"
+        f"{name}: no bundle of this name, and no such file or folder; there are {', '.join(sorted(known)) or 'none'}"
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from medseg.engines.trainer import Progress
 
 Advance = Callable[[int], None]
+_QUIET_S = 60.0  # after which a log is told that the work goes on
 
 
 @contextmanager
@@ -33,8 +34,10 @@ def bar(title: str, total: int, quiet: bool) -> Iterator[Advance]:
 
 @contextmanager
 def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """A bar for the steps and, after each validation, a line with the loss and the scores."""
+    """A bar for the steps, or a line a minute without a terminal; and a line with the scores of each validation."""
     started, first = time.monotonic(), [0]
+    told = [started]
+    shows_bar = sys.stderr.isatty()
     with bar("training", steps, quiet) as advance:
         at = [0]
 
@@ -42,12 +45,14 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
             first[0] = first[0] or progress.step
             advance(progress.step - at[0])
             at[0] = progress.step
-            if progress.scores is None or quiet:
+            now = time.monotonic()
+            if quiet or (progress.scores is None and (shows_bar or now - told[0] < _QUIET_S)):
                 return
-            seconds = (time.monotonic() - started) / max(progress.step - first[0], 1)
-            scores = "  ".join(f"{name} {value:.4f}" for name, value in zip(names, progress.scores, strict=True))
-            left = seconds * (progress.steps - progress.step) / 60
-            line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  {scores}  {left:.0f} min left"
+            told[0] = now
+            seconds = (now - started) / max(progress.step - first[0], 1)
+            scores = [f"{name} {value:.4f}" for name, value in zip(names, progress.scores or (), strict=False)]
+            left = f"{seconds * (progress.steps - progress.step) / 60:.0f} min left"
+            line = "  ".join((f"step {progress.step}/{progress.steps}", f"loss {progress.loss:.4f}", *scores, left))
             print(line, file=sys.stderr, flush=True)
 
         yield report

@@ -81,7 +81,7 @@ def segment(
     from medseg.cli.outputs import Extras, output_folder, plan_outputs, require_absent
     from medseg.domain.errors import UsageError
     from medseg.domain.wishes import Wishes
-    from medseg.io.images import images_of
+    from medseg.io.images import images_of, require_there
     from medseg.io.journal import beside_no_batch, open_journal
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
@@ -98,6 +98,7 @@ def segment(
         if resume or len(plans) > 1:
             journal = held.enter_context(open_journal(folder))
         else:
+            require_there(sources[0])  # before anything large is imported
             held.enter_context(beside_no_batch(folder))
         require_absent(plans, journal, resume, overwrite)
         from medseg.backends.backend import Asked, backend_name

@@ -129,7 +129,8 @@ def _train(place: Place, told: Told, chosen: torch.device, quiet: bool) -> None:
     if not quiet:
         print(
             f"training on {len(training)} cases, validating on {len(validation)}; a checkpoint every "
-            f"{spec.epoch_steps} steps in {place.work}, from which the same command goes on",
+            f"{spec.epoch_steps} steps in {place.work}, from which the same command goes on; what follows the last is "
+            "lost with a stop",
             file=sys.stderr,
             flush=True,
         )
@@ -159,8 +160,8 @@ def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
     if not described.part("train") or not described.part("validation"):
         raise InputError(
             f"{place.manifest}: has {len(described.part('train'))} cases to train and "
-            f"{len(described.part('validation'))} to validate on, and needs both; build it with "
-            "--split GROUP=validation"
+            f"{len(described.part('validation'))} to validate on, and needs both; build it with --overwrite and "
+            f"--split GROUP=validation, as --split {described.cases[0].group}=validation"
         )
     pretrained = planning.pretrained(told.pretrained, told.network, described, fold) if told.pretrained else None
     suggestion = None

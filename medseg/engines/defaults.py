@@ -74,6 +74,7 @@ def suggest(
         network = replace(pretrained.network, out_channels=target_classes(manifest))
         size = _size(seen, device, (network.options or {}).get("patch", 1), reasons)
     batch = _batch(seen, size, network, device, reasons)
+    steps = steps or _steps(pretrained, reasons)
     spec = TrainSpec(
         network=network,
         preprocess=preprocess,
@@ -82,7 +83,10 @@ def suggest(
         augment=_augment(manifest, seen, reasons),
         loss=LossSpec(),
         optimiser=OptimiserSpec(_rate(pretrained, reasons), weight_decay=2e-2, ema=0.998),
-        steps=steps or _steps(pretrained, reasons),
+        steps=steps,
+        epoch_steps=min(
+            TrainSpec.epoch_steps, -(-steps // 4)
+        ),  # a short training is validated too, and kept on the way
         seed=seed,
         min_voxels=_min_voxels(seen, reasons),
         pretrained="" if pretrained is None else pretrained.sha256,

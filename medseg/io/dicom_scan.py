@@ -57,6 +57,8 @@ def scan(root: Path) -> Scan:
         found.keeps.remove()
     if damaged and not headers:
         raise damaged[0]
+    if not count:
+        raise SeriesError(f"{root}: is empty; give the folder that holds the images, or the slices of a scan")
     if not headers:
         what = f" ({'; '.join(notes)})" if any(kinds) else ""
         raise SeriesError(

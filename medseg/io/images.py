@@ -103,13 +103,18 @@ def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = No
     return _of_modality(_read(path, doubts, modality), doubts.modality)
 
 
-def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
+def require_there(path: Path) -> None:
+    """Raises: InputError for a path at which there is nothing, or which cannot be asked."""
     try:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
+
+
+def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
+    require_there(path)
     if path.is_dir():
         return _read_dicom(path, doubts, modality)
     name = path.name.lower()

@@ -32,7 +32,9 @@ def read_manifest(path: Path) -> Manifest:
             raise InputError(f"{path}: {size / 2**20:.0f} MiB is no manifest (at most 256); give the JSON of the cases")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a manifest") from error
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}); give a manifest, as `medseg manifest build` writes it"
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8; save the manifest as UTF-8") from error
     try:

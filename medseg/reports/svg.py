@@ -98,7 +98,7 @@ def told(value: float) -> str:
     >>> told(0.5), told(-2.0), told(1500.0), told(0.002)
     ('0.5', '−2', '1500', '0.002')
     """
-    text = f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
+    text = f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= 1e-3 or value == 0 else f"{value:.2g}"
     return text.replace("-", "−")
 
 

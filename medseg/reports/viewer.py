@@ -18,6 +18,7 @@ from medseg.domain.report import Measure
 from medseg.domain.volume import Volume
 from medseg.io.nifti_view import nifti_bytes
 from medseg.reports.overlay import INSTANCE_COLOURS
+from medseg.reports.planes import busiest_voxel
 from medseg.reports.shades import has_colour, window_of
 
 _SCRIPTS = ("niivue.umd.js", "viewer.js")
@@ -99,8 +100,8 @@ def _page(scene: Scene, head: str, data: str, scripts: str) -> str:
 <label for="opacity">opacity of the mask</label>
 <input type="range" id="opacity" min="0" max="100" value="50">
 <p id="message" role="status"></p>
-<p>Scroll to move through the slices, drag with the right button to change contrast, click a label to go to its
-centre. Patient right is on the left of the picture. Research only; not for diagnosis.</p>
+<p>Scroll to move through the slices, drag with the right button to change contrast, click a label to go
+to it. Patient right is on the left of the picture. Research only; not for diagnosis.</p>
 </aside>
 <script type="application/json" id="scene">{facts}</script>
 {data}{scripts}
@@ -129,13 +130,20 @@ def _labels(scene: Scene) -> list[dict[str, Any]]:
             "value": label.value,
             "colour": list(label.colour),
             "amount": _amount(measure),
-            "centre": list(measure.centroid_ras_mm) if measure.centroid_ras_mm else None,
+            "place": _place(scene.label_map, label.value) if measure.voxels else None,
         }
         for label, measure in zip(scene.label_map.table, scene.measures, strict=True)
     ]
     if scene.label_map.table.kind == "semantic":
         return rows
     return [{**rows[0], "colour": list(colour)} for colour in INSTANCE_COLOURS]
+
+
+def _place(label_map: LabelMap, value: int) -> list[float]:
+    """Where the planes cut most of a label, in RAS mm; of instances most of all."""
+    instances = label_map.table.kind == "instances"
+    at = busiest_voxel(label_map.voxels if instances else label_map.voxels == value)
+    return [round(float(mm), 2) for mm in label_map.geometry.ijk_to_ras_mm(np.array(at, np.float64))]
 
 
 def _amount(measure: Measure) -> str:

@@ -63,7 +63,7 @@ def test_check_loads_the_weights(home, tmp_path):
 def test_an_unknown_bundle_is_refused(home, command):
     done = medseg("bundle", command, "nothing")
     assert (done.code, done.out) == (2, "")
-    assert done.err.startswith("medseg: -b nothing: no bundle of this name; there are ")
+    assert done.err.startswith("medseg: nothing: no bundle of this name, and no such file or folder; there are ")
     assert "cells" in done.err
 
 

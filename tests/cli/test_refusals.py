@@ -110,7 +110,7 @@ def volume(folder):
         (another_modality, "organs", "its modality is CT"),
         (cut_dicom, "organs", "cut off"),
         (no_orientation, "organs", "file 1 of 13"),
-        (empty_folder, "organs", "no DICOM image"),
+        (empty_folder, "organs", "is empty"),
         (colour, "grey", "3 colour channels"),
         (picture, "organs", "is a picture"),
         (volume, "cells", "is a volume"),
@@ -130,7 +130,7 @@ def test_an_input_is_refused(home, tmp_path, make, bundle, words):
 @pytest.mark.parametrize(
     ("code", "options", "words"),
     [
-        (2, ["-b", "nothing"], "no bundle of this name; there are"),
+        (2, ["-b", "nothing"], "no bundle of this name, and no such file or folder; there are"),
         (2, ["--roi", "1,2,3"], "x,y,z,dx,dy,dz"),
         (2, ["--roi", "1,2,3,4,5,-6"], "x,y,z,dx,dy,dz"),
         (3, ["--roi", "1000,2,3,4,5,6"], "reaches out of the image"),

@@ -78,6 +78,13 @@ def test_small_things_get_every_voxel_and_large_ones_patches_on_a_cpu_only():
     assert patches == [None, 2, None]
 
 
+@pytest.mark.parametrize(("steps", "between"), [(4, 1), (60, 15), (799, 200), (None, 200)])
+def test_short_trainings_are_validated_and_kept_on_the_way(steps, between):
+    """A training of 60 steps kept nothing until its end."""
+    spec = suggest(VOLUMES, SEEN_3D, CPU, steps=steps).spec
+    assert spec.epoch_steps == between
+
+
 def test_less_memory_means_fewer_patches_and_never_less_than_two():
     counts = [suggest(VOLUMES, SEEN_3D, Device("cpu", n << 20)).spec.batch.count for n in (1, 64, 128, 64_000)]
     assert counts == sorted(counts)

@@ -159,7 +159,7 @@ def test_mask_values_are_translated_by_the_table_and_others_refused():
     with pytest.raises(ValueRangeError, match=r"holds 1 in 1 voxel, 2 in 1 voxel, no label of .*knows 0, 255"):
         mask_to_labels(np.array([0, 1, 2]), a_manifest())
     for odd in (2, -1, 0.5, np.nan):
-        with pytest.raises(ValueRangeError, match="holds .* in 1 voxel, no label of"):
+        with pytest.raises(ValueRangeError, match=r"holds .* in 1 voxel, no label of"):
             mask_to_labels(np.array([0, odd]), a_manifest(mask_values=None))
 
 

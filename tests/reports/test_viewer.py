@@ -1,6 +1,7 @@
 """The files of the viewer: NiiVue unmodified with its licence, and voxels in the types that it draws."""
 
 import hashlib
+import json
 import re
 from importlib.resources import files
 
@@ -62,3 +63,16 @@ def test_words_are_text_and_never_markup():
     for page in (exported_page(scene), served_files(scene)[""][1].decode()):
         assert "<b>&" not in page
         assert "&lt;b&gt;&amp;&lt;/script&gt;" in page
+
+
+def test_the_page_begins_where_the_planes_cut_most_of_a_label():
+    """It began at the centre of gravity: between two hippocampi, where no side view shows either."""
+    volume = counted_volume((9, 7, 11))
+    voxels = np.zeros((9, 7, 11), np.uint8)
+    voxels[1:3, 2, 3:8] = voxels[7:9, 2, 3:8] = ORGANS.values[0]
+    voxels[1, 2, 3:9] = ORGANS.values[0]
+    mask = LabelMap(voxels, volume.geometry, ORGANS)
+    page = served_files(Scene("x", volume, mask, measure(mask, volume)))[""][1].decode()
+    scene = json.loads(re.search(r'id="scene">(.*?)</script>', page)[1])
+    assert scene["labels"][0]["place"] == pytest.approx(volume.geometry.ijk_to_ras_mm([1, 2, 5]), abs=0.01)
+    assert [row["place"] for row in scene["labels"][1:]] == [None] * (len(ORGANS) - 1)

@@ -75,16 +75,16 @@
     for (const [key, value] of Object.entries({ width: '100%', height: '100%', rx: 3, fill: `rgb(${label.colour})` }))
       square.setAttribute(key, value);
     swatch.append(square);
-    const name = Object.assign(document.createElement('button'), { textContent: label.name, title: 'go to its centre' });
-    name.disabled = !label.centre;
-    name.onclick = () => goTo(label.centre);
+    const name = Object.assign(document.createElement('button'), { textContent: label.name, title: 'go to it' });
+    name.disabled = !label.place;
+    name.onclick = () => goTo(label.place);
     const amount = Object.assign(document.createElement('span'), { className: 'amount', textContent: label.amount });
     row.append(box, swatch, name, amount);
     element('labels').append(row);
   });
   element('opacity').oninput = event => nv.setOpacity(1, Number(event.target.value) / 100);
-  const start = scene.labels.find(label => label.centre);
-  if (start) goTo(start.centre);
+  const start = scene.labels.find(label => label.place);
+  if (start) goTo(start.place);
   window.viewer = nv;
   document.body.dataset.ready = 'yes';
 })().catch(error => {
