@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.bundle import describe
-from medseg.bundle.bundle import PostprocessSpec
 from medseg.bundle.reader import read_bundle
 from medseg.bundle.weights import load_network
 from medseg.data.dataset import load_case
@@ -28,13 +26,11 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with balls.json and the bundle b trained on it, whose postprocessing removes nothing."""
+    """A folder with balls.json and the bundle b trained on it, whose plan drops no specks."""
     folder = tmp_path_factory.mktemp("flow")
     manifest = balls(folder)
     plan = write_plan(short_plan(manifest, steps=120), folder / "plan.json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(describe, "_CLASSES", PostprocessSpec("argmax"))
-        run("train", manifest, "-o", folder / "b", "--plan", plan, "--device", "cpu", "-q")
+    run("train", manifest, "-o", folder / "b", "--plan", plan, "--device", "cpu", "-q")
     return folder
 
 

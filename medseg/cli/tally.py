@@ -31,7 +31,7 @@ def tell(plan: Plan, report: Report) -> None:
         print(f"{plan.case}: {progress.quality_in_words(report.quality)}", file=sys.stderr)
     for note in report.notes:
         print(f"{plan.case}: note: {note}", file=sys.stderr)
-    print(f"{plan.case}: {plan.mask}", file=sys.stderr, flush=True)
+    print(f"{plan.case}: {', '.join(map(str, plan.outputs))}", file=sys.stderr, flush=True)
 
 
 def conclude(plans: Sequence[Plan], tally: Tally, seconds: float, quiet: bool) -> None:

@@ -95,7 +95,7 @@ def test_pictures_tables_and_single_labels(tmp_path):
     ("form", "options", "code", "words"),
     [
         ("dicom-seg", [], 2, "give it with --series FOLDER"),
-        ("dicom-sr", ["--series", "empty"], 3, "no DICOM image"),
+        ("dicom-sr", ["--series", "empty"], 3, "is empty"),
         ("jpeg", [], 2, "-t jpeg: give auto, nifti"),
         ("png", [], 2, "a PNG holds one plane"),
         ("nifti", ["--labels", "excel"], 2, "--labels excel: give itksnap or slicer"),

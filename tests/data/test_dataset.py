@@ -173,7 +173,7 @@ def test_samples_come_in_order_with_targets_of_class_indices(tmp_path):
     [
         ({"mask_shape": (6, 5, 5)}, GridError, r"shape \(6, 5, 5\), its image has \(6, 5, 4\)"),
         ({"mask_affine": np.diag([1.0, 2.0, 1.0, 1.0])}, GridError, "lies elsewhere"),
-        ({"mask_value": 8}, ValueRangeError, "a_mask.nii: mask values 8"),
+        ({"mask_value": 8}, ValueRangeError, "a_mask.nii: the mask holds 8 in 1 voxel"),
     ],
 )
 def test_a_mask_that_does_not_fit_its_image_is_refused(tmp_path, change, error, reason):
