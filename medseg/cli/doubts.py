@@ -39,7 +39,7 @@ def doubts_of(
 
     Raises: UsageError for an answer that is none.
     """
-    assumed = {word.strip().lower() for word in (assume or "").split(",")} - ({""} if assume is None else set())
+    assumed = set() if assume is None else {word.strip().lower() for word in assume.split(",")}
     if not assumed <= {"ras", "image"}:
         raise UsageError(f"--assume {assume}: give RAS, image, or both as RAS,image")
     if force is not None and not force.strip():

@@ -84,9 +84,7 @@ def suggest(
         loss=LossSpec(),
         optimiser=OptimiserSpec(_rate(pretrained, reasons), weight_decay=2e-2, ema=0.998),
         steps=steps,
-        epoch_steps=min(
-            TrainSpec.epoch_steps, -(-steps // 4)
-        ),  # a short training is validated too, and kept on the way
+        epoch_steps=min(TrainSpec.epoch_steps, -(-steps // 4)),  # so that a short training is kept on its way too
         seed=seed,
         min_voxels=_min_voxels(seen, reasons),
         pretrained="" if pretrained is None else pretrained.sha256,

@@ -40,12 +40,11 @@ class Pretrained:
             )
 
 
-def start_from(network: nn.Module, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Give the network those of the weights that it has too, in the same shape; the names of its others, left as drawn.
+def start_from(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give the network those of the weights that it has too, in the same shape; its others stay as drawn.
 
     The layer that tells the classes apart is another where their number is.
     """
     own = network.state_dict()
     known = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     network.load_state_dict(known, strict=False)
-    return tuple(name for name in own if name not in known)

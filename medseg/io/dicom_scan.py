@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medseg.domain.errors import InputError, SeriesError
+from medseg.domain.words import counted
 from medseg.io.dicom_files import File, find_files
 from medseg.io.dicom_header import Header, NoImage, read_headers
 from medseg.io.dicom_series import Stack, find_stacks
@@ -62,7 +63,7 @@ def scan(root: Path) -> Scan:
     if not headers:
         what = f" ({'; '.join(notes)})" if any(kinds) else ""
         raise SeriesError(
-            f"{root}: no DICOM image among {count} file{'s' * (count != 1)}{what}; give the folder that holds the "
+            f"{root}: no DICOM image among {counted(count, 'file')}{what}; give the folder that holds the "
             "slices of a scan"
         )
     return Scan(root, tuple(find_stacks(headers)), tuple(damaged), notes, found.files, found.keeps)

@@ -78,11 +78,10 @@ def _images_in(folder: Path) -> list[Path]:
         endings = (".nii", ".nii.gz", *NRRD_ENDINGS, *PICTURE_ENDINGS)
         images = sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings) and path.is_file())
         images = [path for path in images if not path.name.startswith(".")]
-        dicom = next((path for path in folder.rglob("*") if path.is_file() and _is_dicom(path)), None)
+        if not images or not any(_is_dicom(path) for path in folder.rglob("*") if path.is_file()):
+            return images
     except OSError:
         return []
-    if not images or dicom is None:
-        return images
     volumes = [path for path in images if not path.name.lower().endswith(PICTURE_ENDINGS)]
     if volumes or not any(_is_dicom(path) for path in folder.iterdir() if path.is_file()):
         where = "beside" if volumes else "and below them"
@@ -152,7 +151,7 @@ def _no_mask(path: Path, volume: Volume, doubts: Doubts) -> Volume:
         raise InputError(
             f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
         )
-    if not doubts.is_image and 1 < len(values := _few_values(volume.voxels)) <= _FEW_VALUES:
+    if not doubts.is_image and len(values := _few_values(volume.voxels)) > 1:
         shown = ", ".join(f"{value:g}" for value in values)
         raise InputError(
             f"{path}: holds {len(values)} whole numbers only ({shown}), as a mask does; give the image it belongs to, "

@@ -101,16 +101,16 @@ def mask_to_labels(raw: NDArray[Any], manifest: Manifest) -> NDArray[np.uint8] |
 
     Raises: ValueRangeError, naming up to five of the values, if some are fractions, negative or not in the table.
     """
-    found, place = np.unique(raw, return_inverse=True)
+    found, place, voxels = np.unique(raw, return_inverse=True, return_counts=True)
     if manifest.labels.kind == "instances":
         known = {value: int(value) for value in found if value == np.floor(value) and 0 <= value <= 65535}
     elif manifest.mask_values is not None:
         known = {0: 0} | {int(key): value for key, value in manifest.mask_values.items()}
     else:
         known = {value: value for value in (0, *manifest.labels.values)}
-    strange = [(value, place == n) for n, value in enumerate(found.tolist()) if value not in known]
+    strange = [pair for pair in zip(found.tolist(), voxels.tolist(), strict=True) if pair[0] not in known]
     if strange:
-        named = ", ".join(f"{value:g} in {counted(int(there.sum()), 'voxel')}" for value, there in strange[:5])
+        named = ", ".join(f"{value:g} in {counted(count, 'voxel')}" for value, count in strange[:5])
         more = f" and {len(strange) - 5} more values" if len(strange) > 5 else ""
         raise ValueRangeError(
             f"the mask holds {named}{more}, no label of manifest {manifest.name}, which knows {_shown(known)}; correct "

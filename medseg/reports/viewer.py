@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from medseg.domain.labels import LabelMap
 from medseg.domain.report import Measure
@@ -124,13 +125,14 @@ def _facts(scene: Scene) -> dict[str, Any]:
 
 def _labels(scene: Scene) -> list[dict[str, Any]]:
     """The label of each index of the drawn mask, from 1. Instances share their name and take turns with the colours."""
+    places = _places(scene.label_map)
     rows = [
         {
             "name": label.name,
             "value": label.value,
             "colour": list(label.colour),
             "amount": _amount(measure),
-            "place": _place(scene.label_map, label.value) if measure.voxels else None,
+            "place": places.get(label.value),
         }
         for label, measure in zip(scene.label_map.table, scene.measures, strict=True)
     ]
@@ -139,11 +141,17 @@ def _labels(scene: Scene) -> list[dict[str, Any]]:
     return [{**rows[0], "colour": list(colour)} for colour in INSTANCE_COLOURS]
 
 
-def _place(label_map: LabelMap, value: int) -> list[float]:
-    """Where the planes cut most of a label, in RAS mm; of instances most of all."""
-    instances = label_map.table.kind == "instances"
-    at = busiest_voxel(label_map.voxels if instances else label_map.voxels == value)
-    return [round(float(mm), 2) for mm in label_map.geometry.ijk_to_ras_mm(np.array(at, np.float64))]
+def _places(label_map: LabelMap) -> dict[int, list[float]]:
+    """By value where the planes cut most of a label within its extent, in RAS mm; of instances most of all."""
+    voxels = label_map.voxels
+    if label_map.table.kind == "instances":
+        voxels = (voxels > 0) * np.uint16(label_map.table.values[0])
+    places = {}
+    for value, box in enumerate(find_objects(voxels), start=1):
+        if box is not None:
+            at = np.array(busiest_voxel(voxels[box] == value), np.float64) + [edge.start for edge in box]
+            places[value] = [round(float(mm), 2) for mm in label_map.geometry.ijk_to_ras_mm(at)]
+    return places
 
 
 def _amount(measure: Measure) -> str:
