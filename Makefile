@@ -38,7 +38,7 @@ demo: install  ## segment example images into demo_output/
 	$(BIN)/medseg demo -o demo_output
 
 test: install  ## the tests but the slow ones, those of viewers and the long fuzzing
-	$(BIN)/pytest -m "not slow and not fuzz and not viewers"
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile -m "not slow and not fuzz and not viewers"
 
 test-slow: install  ## only the slow tests: training, killed processes
 	$(BIN)/pytest -m slow

@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
+from medseg.domain.words import counted
 from medseg.io.dicom_frames import FRAME_PHASE_KEYWORDS
 from medseg.io.dicom_header import PHASE_KEYWORDS, Header
 from medseg.io.dicom_projection import is_single_projection
@@ -56,7 +57,7 @@ class Stack:
         what = "image" if self.kind == "projection" else "slice"
         parts = [
             first.modality or "no modality",
-            f"{len(self.headers)} {what}{'s' * (len(self.headers) > 1)} of {first.columns} x {first.rows} pixels",
+            f"{counted(len(self.headers), what)} of {first.columns} x {first.rows} pixels",
         ]
         if self.kind != "volume":
             parts.append(self.kind)

@@ -9,6 +9,7 @@ import numpy as np
 
 from medseg.domain.errors import GridError, SeriesError, SpacingError
 from medseg.domain.geometry import Float64Array
+from medseg.domain.words import counted
 from medseg.io.dicom_header import Header
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -124,7 +125,7 @@ def _check_steps(name: str, headers: Sequence[Header], local_mm: Float64Array) -
     if len(wrong) and (steps[wrong] >= 2).all() and (np.abs(gaps - steps * step) <= tolerance * steps).all():
         n, missing = int(wrong[0]), int((steps - 1).sum())
         raise SpacingError(
-            f"{name}: {missing} missing slice{'s' * (missing > 1)} in the series, the first between "
+            f"{name}: {counted(missing, 'missing slice')} in the series, the first between "
             f"{_two(headers, local_mm, n)}, {gaps[n]:.4g} mm apart, expected {step:.4g} mm; copy what is missing, or "
             "give --regrid to fill in between",
             gaps_mm=gaps.tolist(),

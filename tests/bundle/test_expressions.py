@@ -127,7 +127,7 @@ def survives(text):
         run(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)))
 def test_any_text_is_refused_or_answered(text):
     survives(text)

@@ -23,7 +23,7 @@ from tests.windows.cases import a_network, cases
 OURS = "medseg.bundle.inferer.SlabInferer"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases())
 def test_it_gives_what_monais_inferer_gives_for_a_batch_of_images(case):
     image, spec, classes = case

@@ -62,7 +62,7 @@ def bundles(draw):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bundles())
 def test_a_bundle_is_read_as_it_was_packed(tmp_path_factory, bundle):
     folder = tmp_path_factory.mktemp("bundles") / "b"

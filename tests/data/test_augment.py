@@ -63,7 +63,7 @@ def test_a_spec_of_no_chance_draws_the_identity(spatial_dims):
     assert same(replace(drawn, displacement=None, noise_seed=0), expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 999), st.sampled_from([2, 3]), st.floats(1.0, 2.0))
 def test_a_drawn_matrix_is_a_turn_a_mirror_and_a_zoom_within_the_bounds(seed, spatial_dims, scale):
     spec = AugmentSpec((1,), 10.0, scale, 0.0, spatial_chance=1.0)
@@ -141,7 +141,7 @@ def test_a_displacement_is_in_voxels_along_the_array_axes():
     assert not out_masks[..., -1:, :].any()  # from outside: background
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 9999), st.sampled_from([2, 3]))
 def test_image_and_mask_stay_aligned(seed, spatial_dims):
     """Where all voxels around a place are inside, so is the mask; where none is, neither is the mask."""

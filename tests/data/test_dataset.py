@@ -67,7 +67,7 @@ def test_the_shares_of_a_batch_are_its_parts(shape, shares):
         assert torch.equal(draws(step)[1], targets)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(st.integers(3, 12), st.integers(3, 12)), st.tuples(st.integers(0, 9), st.integers(0, 9)), st.data())
 def test_a_patch_lies_inside_an_image_that_is_large_enough(size, more, data):
     """Patches of an odd size reached one voxel beyond the image's end."""
@@ -115,7 +115,7 @@ def test_rare_kinds_are_drawn_by_the_square_root_of_their_number():
 # Crops
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_crop_is_the_box_and_zeros_outside(data):
     """A box with no voxel inside was an IndexError."""

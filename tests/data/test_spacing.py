@@ -35,7 +35,7 @@ def grids(draw):
     return Geometry(shape, affine).perpendicular()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(grids(), st.lists(SIZES, min_size=3, max_size=3), st.integers(1, 2), st.integers(0, 2**32 - 1))
 def test_the_grid_and_its_values_are_monais(geometry, spacing_mm, channels, seed):
     voxels = np.random.default_rng(seed).normal(100, 300, (channels, *geometry.shape_ijk)).astype(np.int16)
@@ -47,7 +47,7 @@ def test_the_grid_and_its_values_are_monais(geometry, spacing_mm, channels, seed
     torch.testing.assert_close(values, expected, rtol=1.2e-7, atol=1e-7)  # the last bit of float32
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(grids(), st.lists(SIZES, min_size=3, max_size=3), st.integers(0, 2**32 - 1))
 def test_the_nearest_voxels_are_monais_but_half_way(geometry, spacing_mm, seed):
     voxels = np.random.default_rng(seed).integers(0, 9, (1, *geometry.shape_ijk)).astype(np.uint8)

@@ -56,7 +56,7 @@ def test_a_plan_fits_its_manifest_and_is_explained(manifest, seen, device):
     assert {"batch.size", "batch.count", "network.widths", "augment", "preprocess.normalise"} <= set(reasons)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(*[st.integers(1, 900)] * 3), st.sampled_from([CPU, GPU]))
 def test_patches_are_affordable_even_and_no_larger_than_needed(shape, device):
     spec = suggest(VOLUMES, replace(SEEN_3D, shape=shape), device).spec

@@ -85,7 +85,6 @@ def test_the_harness_hears_what_a_reader_does(tmp_path, answer, words):
         (InputError("scan.nii: no"), "a harmless change was refused"),
         (lambda volume: volume.voxels.__iadd__(1), "altered voxels"),
     ],
-    ids=lambda value: str(value)[:30],
 )
 def test_the_harness_sees_what_it_looks_for(tmp_path, monkeypatch, outcome, words):
     """A gate whose reader fails in each way that must not pass."""

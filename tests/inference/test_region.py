@@ -44,7 +44,7 @@ def places(volume):
     return dict(zip(map(tuple, positions.tolist()), volume.voxels[0].ravel().tolist(), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(sorted(ORIENTATIONS)), st.tuples(*[st.floats(0.3, 0.7)] * 3), st.tuples(*[st.floats(0.1, 1)] * 3)
 )

@@ -58,7 +58,7 @@ def cut_logits(draw, dims):
     return logits, slabs(logits, axis, draw(st.lists(st.integers(0, shape[axis]), max_size=4)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from((2, 3)))
 def test_on_the_networks_own_grid_it_is_the_argmax(data, dims):
     logits, parts = data.draw(cut_logits(dims))
@@ -67,7 +67,7 @@ def test_on_the_networks_own_grid_it_is_the_argmax(data, dims):
     assert (labels_on_source(parts, grid, grid) == logits.argmax(0).numpy()).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data(), st.sampled_from((2, 3)))
 def test_the_order_and_direction_of_the_sources_axes_change_nothing(data, dims):
     logits, parts = data.draw(cut_logits(dims))
@@ -87,7 +87,7 @@ def test_all_48_orientations_of_a_volume_place_the_labels_alike(letters):
     assert (labels == turned_array(logits.argmax(0).numpy(), *TURNS[letters])).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data(), st.sampled_from((2, 3)))
 def test_another_spacing_agrees_with_scipy(data, dims):
     """Finer, coarser, turned about, and reaching out of the network's grid, where its edge goes on."""
@@ -117,7 +117,7 @@ def test_twice_as_fine_agrees_with_torch(shape):
     assert (labels != wanted).mean() < 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_the_cuts_change_nothing(data):
     """Not even a near-tie: streamed and collected are the same arithmetic."""
@@ -131,7 +131,7 @@ def test_the_cuts_change_nothing(data):
     assert (labels_on_source(parts, grid, source) == labels_on_source(whole, grid, source)).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.tuples(*[st.floats(-90, 90)] * 3), st.tuples(*[st.floats(0.5, 2)] * 3), st.integers(0, 99))
 def test_an_oblique_source_agrees_with_scipy(degrees, spacing, seed):
     logits = random_logits(6, 7, 5, seed=seed)
@@ -205,7 +205,7 @@ def parallel_case(draw, dims):
     return logits, parts, grid, source
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from((2, 3)))
 def test_the_labels_are_those_of_interpolating_every_class(data, dims):
     """To the last bit: both ways interpolate with the same arithmetic."""
@@ -213,7 +213,7 @@ def test_the_labels_are_those_of_interpolating_every_class(data, dims):
     assert (labels_on_source(parts, grid, source) == everything(parts, grid, source)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_in_float64_too(data):
     logits, parts, grid, source = data.draw(parallel_case(3))
@@ -221,7 +221,7 @@ def test_in_float64_too(data):
     assert_alike(labels_on_source(parts, grid, source), by_scipy(logits, grid, source))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.tuples(*[st.floats(-20, 20)] * 3), st.sampled_from((0.4, 0.9, 1.6)))
 def test_at_an_angle_too_and_wherever_it_is_cut(data, degrees, spacing):
     logits, parts = data.draw(cut_logits(3))
@@ -251,7 +251,7 @@ def test_of_equals_the_first_wins_inside_a_cell_as_at_its_corners():
     assert labels_on_source(slabs(logits), grid, source)[:, 0].tolist() == [0, 0, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 3), st.sampled_from((0, 15)))
 def test_thresholds_of_channels_are_decided_alike(data, channels, degrees):
     shape = data.draw(st.tuples(*[st.integers(1, 7)] * 3))

@@ -75,7 +75,7 @@ def test_every_orientation_comes_back_at_the_same_place(tmp_path, letters):
     assert np.array_equal(back.voxels, volume.voxels[..., reverse])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.sampled_from(sorted(orientations())),
     st.tuples(*[st.floats(-180, 180)] * 3),

@@ -102,7 +102,7 @@ def find_worst(tmp_path_factory, examples: int) -> float:
     worst = 0.0
 
     @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+        max_examples=examples, derandomize=True, database=None, phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow],
     )  # fmt: skip
     @given(CASES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medseg.domain.errors import InputError, MedsegError, UsageError, ValueRangeError
@@ -176,7 +176,6 @@ def test_instance_numbers_are_kept():
 # Building
 
 
-@settings(deadline=None)  # a busy machine is no fault
 @given(
     st.sets(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1), st.from_regex(r"[a-z0-9]{9}", fullmatch=True)
 )

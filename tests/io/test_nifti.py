@@ -95,7 +95,7 @@ def test_voxels_affine_and_header_are_those_of_the_file(tmp_path, name):
     assert (volume.case, volume.notes, volume.nifti_header) == ("knee", (), data[:348])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(affines(), st.sampled_from([(1, 1), (2, 0), (0, 1), (4, 2)]))
 def test_the_affine_is_what_nibabel_and_simpleitk_say(tmp_path, affine, codes):
     path = save(tmp_path, content(affine=affine, codes=codes))
@@ -341,7 +341,7 @@ def test_a_claim_is_refused_before_memory_is_taken_for_it(tmp_path):
         tracemalloc.stop()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from(["scan.nii", "scan.nii.gz"]))
 def test_a_file_cut_anywhere_is_refused(tmp_path, part, name):
     path = save(tmp_path, content(), name)
@@ -351,7 +351,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, part, name):
         read_nifti(path, "a")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flipped_bit_of_a_gzip_stream_never_changes_what_is_read(tmp_path, data):
     """A bit of the time stamp and the like changes nothing; any other is found by the checksum."""
@@ -379,7 +379,7 @@ def test_the_checksum_at_the_end_of_the_stream_is_read(tmp_path, more):
         read_nifti(path, "a")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=4))
 def test_any_damage_to_the_header_is_read_or_refused_and_nothing_else(tmp_path, changes):
     data = bytearray(content())
@@ -419,7 +419,7 @@ def test_a_mask_of_other_numbers_is_refused(tmp_path, value):
 # Masks out
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     affine=affines(),
     codes=st.tuples(st.integers(0, 5), st.integers(0, 5)).filter(any),

@@ -28,7 +28,7 @@ def volume_of(shape, affine=AFFINE):
     return Volume(np.zeros((1, *shape), np.float32), Geometry(shape, affine), "case")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.sampled_from((2, 3)), st.sampled_from((".nii", ".nii.gz")))
 def test_blocks_in_any_order_make_the_maps(tmp_path_factory, data, dims, ending):
     path = tmp_path_factory.mktemp("maps") / f"x{ending}"

@@ -26,7 +26,7 @@ GREY_16 = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 COLOUR_16 = RNG.integers(0, 65536, (5, 7, 3), dtype=np.uint16)
 STACK = RNG.integers(0, 256, (4, 5, 7), dtype=np.uint8)
-keep_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+keep_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
 
 def xy(stored):

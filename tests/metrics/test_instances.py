@@ -69,7 +69,7 @@ def test_other_shapes_are_refused(score):
         score(np.ones((3, 3), int), np.ones((1, 3), int))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs_of_maps)
 def test_laws_of_instance_scores(maps):
     a, b = maps
@@ -85,7 +85,7 @@ def test_laws_of_instance_scores(maps):
     assert panoptic_quality(a, b) <= 2 * average_precision(a, b) / (1 + average_precision(a, b)) + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs_of_maps, st.sampled_from([0.05, 0.2, 0.5, 0.7]))
 def test_matches_are_as_many_as_a_dense_assignment_finds(maps, threshold):
     a, b = maps

@@ -20,7 +20,7 @@ def overall(first, second):
     return paired(first, second)[0]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(VALUE, min_size=1, max_size=12))
 def test_identical_scores_differ_by_exactly_nothing(values):
     for one in paired(table_of(values), table_of(values)):
@@ -33,7 +33,7 @@ def test_identical_scores_differ_by_exactly_nothing(values):
         assert set(differing_most(one, len(values))) == {case for case, value in one.cases.items() if math.isnan(value)}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12))
 def test_the_other_way_round_the_sign_turns(pairs):
     first, second = (table_of(values) for values in zip(*pairs, strict=True))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medseg.metrics.quality import agreement, fit_quality
@@ -40,7 +40,6 @@ def test_agreement_that_says_nothing_is_told_so():
     assert fit_quality([0.9] * 20, list(np.linspace(0, 1, 20)), poor=0.5).slope == 0.0
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=10, max_size=40), st.floats(0, 1))
 def test_whatever_the_cases_the_numbers_are_numbers(cases, poor):
     fit = fit_quality([c[0] for c in cases], [c[1] for c in cases], poor)

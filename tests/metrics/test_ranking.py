@@ -14,7 +14,7 @@ def table_of(values, metric="Dice"):
     return ScoreTable(tuple(Row(f"c{n}", "", "liver", {metric: value}) for n, value in enumerate(values)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(SCORES)
 def test_the_worst_five_are_the_worst_five(values):
     worst = worst_cases(table_of(values), "Dice")

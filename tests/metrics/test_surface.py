@@ -58,7 +58,7 @@ def test_other_shapes_are_refused():
         hausdorff95(np.ones((3, 3), bool), np.ones((1, 3), bool), (1, 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes)
 def test_laws_of_distance(scene):
     a, b, spacing_mm = scene
@@ -73,7 +73,7 @@ def test_laws_of_distance(scene):
 
 
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")  # MONAI warns of itself
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(scenes)
 def test_agrees_with_monai_where_both_masks_hold_something(scene):
     """MONAI's surfaces and percentiles are ours, in float32; it gives NaN where either mask is empty."""

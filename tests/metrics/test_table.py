@@ -96,7 +96,7 @@ def test_interval_agrees_with_the_normal_one_for_many_cases():
     assert interval.high == pytest.approx(values.mean() + margin, abs=0.002)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(math.nan), st.just(math.inf)), max_size=12))
 def test_laws_of_intervals(values):
     interval = mean_with_interval(values, seed=5)

@@ -29,7 +29,7 @@ NETS = {(preset, dims): build(preset, dims).eval() for preset in PADDED for dims
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("preset", PADDED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_the_output_has_the_size_of_the_input_even_or_odd(preset, spatial_dims, data):
     size = data.draw(st.tuples(*[st.integers(1, 11)] * spatial_dims))

@@ -47,7 +47,7 @@ def test_other_axes_and_types_are_refused(wrong):
         remove_islands(wrong, 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(label_maps, st.integers(0, 6))
 def test_islands_agree_with_scipy(labels, min_voxels):
     before = labels.copy()
@@ -61,7 +61,7 @@ def test_islands_agree_with_scipy(labels, min_voxels):
     np.testing.assert_array_equal(remove_islands(kept, min_voxels), kept)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(label_maps)
 def test_the_largest_agrees_with_scipy(labels):
     kept = keep_largest(labels)

@@ -131,7 +131,7 @@ def test_more_than_65535_instances_are_refused_and_65535_are_not():
 maps = arrays(np.uint16, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.sampled_from([0, 0, 3, 7]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(maps)
 def test_laws_of_the_three_classes(truth):
     classes = boundary_classes(truth)
@@ -143,7 +143,7 @@ def test_laws_of_the_three_classes(truth):
     np.testing.assert_array_equal(instances(classes) > 0, truth > 0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(arrays(np.float32, (3, 9, 8), elements=st.floats(0, 1, width=32)), st.integers(0, 5))
 def test_laws_of_instances(logits, min_voxels):
     shares = logits / np.maximum(logits.sum(0), 1e-6)

@@ -7,7 +7,7 @@ from medseg.metrics.table import Row, ScoreTable
 from medseg.reports.gallery import Gallery
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.sampled_from([0.0, 0.5, float("nan")]), st.floats(0, 1)), max_size=14))
 def test_the_pictures_are_those_of_the_worst_cases(values):
     gallery, asked = Gallery(), []

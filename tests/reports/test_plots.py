@@ -20,7 +20,7 @@ def attribute(drawing, tag, name):
     return [float(held[name]) for held in Reader(drawing.svg).attributes(tag)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(FINITE, st.just(math.nan), st.just(math.inf)), max_size=8))
 def test_a_scale_holds_all_finite_values_and_its_ticks_are_within(values):
     scale = scale_of(values, 100, 500)
@@ -37,7 +37,7 @@ def test_a_scale_of_shares_ends_at_one():
     assert 0.75 <= scale.low <= 0.82
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(FINITE, min_size=1, max_size=12))
 def test_laws_of_the_box(values):
     box = box_of(values)

@@ -86,7 +86,7 @@ def test_masks_of_another_grid_are_refused():
         draw_versus(volume, LabelMap(predicted, other, TABLE), LabelMap(true, GRID, TABLE))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(1, 20), st.floats(1, 20))
 def test_dashes_are_as_long_as_said(long, gap):
     line = np.array([[0.0, 0.0], [30.0, 0.0], [30.0, 40.0]])  # 70 pixels

@@ -32,7 +32,7 @@ class Small:
 # Out of memory
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(), st.integers(1, 4), st.sampled_from(ERRORS))
 def test_where_memory_ends_smaller_batches_give_the_same_and_nothing_is_counted_twice(case, fits, error):
     image, spec, classes = case

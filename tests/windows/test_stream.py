@@ -21,7 +21,7 @@ BOTH = ("monai", "nnunet")
 # Against MONAI
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases())
 def test_the_logits_are_those_of_monais_sliding_windows(case):
     image, spec, classes = case
@@ -40,7 +40,7 @@ def assert_labels_equal(ours, theirs):
     assert (top[0] - top[-1])[differ].le(1e-5).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 200), st.integers(1, 60), st.floats(0, 0.99))
 def test_the_windows_start_where_monais_do(length, window, overlap):
     length = max(length, window)
@@ -53,7 +53,7 @@ def test_the_windows_start_where_monais_do(length, window, overlap):
 # The stream
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(BOTH))
 def test_slabs_come_in_order_without_gaps_and_cover_the_image(case):
     image, spec, classes = case
@@ -71,7 +71,7 @@ def test_slabs_come_in_order_without_gaps_and_cover_the_image(case):
         assert slab.logits.shape == (classes, *expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases(BOTH), st.integers(1, 8))
 def test_the_batch_changes_nothing(case, batch):
     image, spec, classes = case
@@ -80,7 +80,7 @@ def test_the_batch_changes_nothing(case, batch):
     torch.testing.assert_close(one, many, rtol=0, atol=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases(BOTH))
 def test_a_constant_network_gives_that_constant(case):
     image, spec, _ = case
@@ -93,7 +93,7 @@ def test_a_constant_network_gives_that_constant(case):
     torch.testing.assert_close(logits, answers.view(3, *[1] * (image.ndim - 1)).expand(logits.shape), rtol=1e-5, atol=0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases(BOTH))
 def test_every_window_is_counted_once(case):
     image, spec, classes = case
@@ -154,7 +154,7 @@ def several(draw):
     return spec, [first, *(image.mean(0, keepdim=True).expand(len(first), *image.shape[1:]) for image in more)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(several(), st.integers(1, 3))
 def test_many_images_at_once_give_what_each_gives_alone(case, classes):
     spec, pictures = case
@@ -185,7 +185,7 @@ def test_batches_are_full_across_images_and_the_next_image_is_asked_for_late():
 # Memory
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cases(BOTH), st.integers(1, 3))
 def test_what_is_held_is_no_more_than_was_said_before(case, length):
     image, spec, classes = case
@@ -281,7 +281,7 @@ def test_windows_travel_to_the_device_of_the_network_and_the_image_stays():
 # nnU-Net's placement
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(1, 200), st.integers(1, 60), st.floats(0, 0.99))
 def test_the_windows_of_nnunet_are_spread_evenly(length, window, overlap):
     """As published: at most (1 - overlap) windows apart, as few as that allows, rounded to voxels, half to even."""

@@ -31,7 +31,7 @@ def test_the_weights_are_monais_and_nnunets(size):
     assert ours.min() > 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cases(("monai", "nnunet")))
 def test_the_sums_are_what_adding_up_every_window_gives(case):
     image, spec, _ = case
