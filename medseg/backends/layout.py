@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from medseg.backends.instance_norm import LayoutKeepingNorm
+from medseg.backends.precision import Precision
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)  # the first: batch and instance norms
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -21,3 +25,24 @@ def lay_out(network: nn.Module, layout: torch.memory_format) -> nn.Module:
         return value.contiguous(memory_format=layout) if value.ndim > 3 else value
 
     return network._apply(in_format)
+
+
+def lay_out_for_training(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """The network itself, as it is trained fastest, its weights and their names unchanged.
+
+    In fp32 on a CPU the gradients of a 3-D convolution's weights take half the time with channels last, so networks
+    that keep this layout throughout, having no other norms than instance norms, are laid out so. In 2-D they take
+    three times as long.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
+    if (
+        (device.type, precision, channels_last(network)) == ("cpu", "fp32", torch.channels_last_3d)
+        and norms
+        and all(type(norm) is nn.InstanceNorm3d and norm.affine and not norm.track_running_stats for norm in norms)
+    ):
+        lay_out(network, torch.channels_last_3d)
+        for module in list(network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.InstanceNorm3d):
+                    setattr(module, name, LayoutKeepingNorm(child))
+    return network

@@ -14,6 +14,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from medseg.backends.layout import lay_out_for_training
 from medseg.backends.precision import choose_precision
 from medseg.data.dataset import Batches, Sample
 from medseg.domain.errors import UsageError
@@ -75,10 +76,10 @@ def fit(
     torch.manual_seed(spec.seed)
     network = build_network(spec.network)
     start_from(network, pretrained or {})
-    network.to(device)
+    precision = choose_precision("auto", device)
+    lay_out_for_training(network.to(device), device, precision)
     average = averaged(network, spec.optimiser.ema)
     optimiser = torch.optim.AdamW(network.parameters(), spec.optimiser.rate, weight_decay=spec.optimiser.weight_decay)
-    precision = choose_precision("auto", device)
     learner = Learner(network, average, optimiser, torch.amp.GradScaler(device.type, enabled=precision == "fp16"))
     history: list[dict[str, Any]] = []
     losses: list[float] = []

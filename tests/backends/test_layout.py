@@ -7,7 +7,8 @@ from torch import nn
 from medseg.backends.agreement import agreement
 from medseg.backends.backend import BUILDS
 from medseg.backends.eager import eager
-from medseg.backends.layout import channels_last, lay_out
+from medseg.backends.instance_norm import LayoutKeepingNorm
+from medseg.backends.layout import channels_last, lay_out, lay_out_for_training
 from medseg.backends.precision import cpu_has_bf16
 from tests.backends.test_same_answer import network_of, require, windows_for
 
@@ -30,6 +31,42 @@ def test_the_format_is_that_of_the_convolutions_and_changes_no_answer(name, layo
 def test_mixed_networks_stay_plain():
     assert channels_last(nn.ModuleList([nn.Conv2d(1, 1, 3), nn.Conv3d(1, 1, 3)])) is torch.contiguous_format
     assert channels_last(nn.Linear(2, 2)) is torch.contiguous_format
+
+
+def slopes_of(network, windows):
+    network.zero_grad()
+    network(windows).square().mean().backward()
+    return {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+
+
+def test_volumes_are_trained_channels_last_by_the_same_slopes_under_the_same_names():
+    network, windows = network_of("unet 3-D"), windows_for("unet 3-D", 2)
+    plain, names = slopes_of(network, windows), list(network.state_dict())
+    lay_out_for_training(network, CPU, "fp32")
+    assert sum(isinstance(module, LayoutKeepingNorm) for module in network.modules()) > 0
+    assert list(network.state_dict()) == names
+    weights = [value for value in network.parameters() if value.ndim > 3]
+    assert all(value.is_contiguous(memory_format=torch.channels_last_3d) for value in weights)
+    for name, slope in slopes_of(network, windows).items():
+        assert torch.allclose(slope, plain[name], rtol=1e-3, atol=1e-3 * plain[name].abs().max()), name
+
+
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2, affine=True)), "fp32"),
+        (nn.Sequential(nn.Conv3d(1, 2, 3), nn.InstanceNorm3d(2, affine=True)), "bf16"),
+        (nn.Sequential(nn.Conv3d(1, 2, 3), nn.InstanceNorm3d(2, affine=True), nn.GroupNorm(1, 2)), "fp32"),
+        (nn.Sequential(nn.Conv3d(1, 2, 3), nn.InstanceNorm3d(2)), "fp32"),
+        (nn.Sequential(nn.Conv3d(1, 2, 3)), "fp32"),
+    ],
+    ids=["2-D", "bf16", "another norm", "no weights", "no norm"],
+)
+def test_what_would_not_gain_is_trained_as_it_is(network, precision):
+    before = [type(module) for module in network.modules()]
+    lay_out_for_training(network, CPU, precision)
+    assert [type(module) for module in network.modules()] == before
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 @pytest.mark.skipif(not cpu_has_bf16(), reason="this CPU does not compute in bf16")
