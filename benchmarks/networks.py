@@ -42,6 +42,7 @@ RESULTS = HERE / "networks"
 FOLDS = {"hippocampus": Fold(1, 5), "nuclei": Fold(1, 5), "brain_tumor": Fold(4, 4)}
 RUNS = (("unet", "steps"), ("unetpp", "steps"), ("unetpp", "time"))  # the steps of UNet are those of its time
 BUDGETS = {("unet", "steps"): "both", ("unetpp", "steps"): "same steps", ("unetpp", "time"): "same time"}
+LEVELS = 5  # UNet++ then has the depths 1 to 4 of its paper
 WARM, TIMED = 3, 5
 
 
@@ -62,6 +63,7 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
     spec = replace(suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec, min_voxels=0)  # no masks here
+    spec = replace(spec, network=replace(spec.network, widths=spec.network.widths[:LEVELS]))
     load = [
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")

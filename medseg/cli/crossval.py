@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +37,7 @@ def crossval(
     from medseg.cli.bundle_make import join as join_bundles
     from medseg.cli.train import train
     from medseg.io.files import require_writable, write_text
+    from medseg.metrics.table import ScoreTable
 
     require_writable(output)
     bundles = []
@@ -48,17 +49,24 @@ def crossval(
                 manifest, folder, network, steps, seed, plan, settings, f"{number}/{folds}", data,
                 device=device, threads=threads, quiet=quiet,
             )  # fmt: skip
-    tables = [_scores(folder, manifest, data, device, threads, quiet) for folder in bundles]
-    table = pooled(tables)
+    scored = [_scores(folder, manifest, data, device, threads, quiet) for folder in bundles]
+    table = pooled([ScoreTable.from_dict(one) for one in scored])
     facts = {
         "manifest": manifest.stem,
         "folds": folds,
         "weights_sha256": [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles],
     }
-    write_text(output / "scores_crossval.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
-    write_text(output / "scores_crossval.csv", table.to_csv())
-    if join and not (output / "joined").exists():
-        join_bundles([str(folder) for folder in bundles], output / "joined")
+    places = [output]
+    if join:
+        joined = output / "joined"
+        if not joined.exists():
+            join_bundles([str(folder) for folder in bundles], joined)
+        choices = _choices(network, steps, seed, plan, settings)
+        _fill_card(joined, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
+        places.append(joined / "docs")
+    for folder in places:
+        write_text(folder / "scores_crossval.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
+        write_text(folder / "scores_crossval.csv", table.to_csv())
     print(table.to_markdown(), end="")
     print(f"medseg: {folds} folds; tables in {output}", file=sys.stderr)
 
@@ -71,27 +79,47 @@ def pooled(tables: list[ScoreTable]) -> ScoreTable:
     return ScoreTable(rows, refused=tuple(refused for table in tables for refused in table.refused))
 
 
+def _choices(network: str, steps: int | None, seed: int, plan: Path | None, settings: list[str] | None) -> str:
+    """The options of the command that shaped the training."""
+    given = {"network": network if network != "unet" else None, "steps": steps, "seed": seed or None}
+    named = [f" --{name} {value}" for name, value in given.items() if value is not None]
+    return "".join([*named, *([f" --plan {plan.name}"] if plan else []), *(f" --set {one}" for one in settings or [])])
+
+
+def _fill_card(joined: Path, table: ScoreTable, folds: list[dict[str, Any]], command: str) -> None:
+    """The card of an ensemble tells the scores of its members."""
+    from medseg.bundle.store import find_bundle
+    from medseg.cli.evaluating import fill_card
+
+    told = (
+        f"{sum(fold['cases'] for fold in folds) - len(table.refused)} cases, each scored by the one of {len(folds)} "
+        "networks that has not seen it or its group, by its last weights. The mean answer of all is not measured: no "
+        "case is left that none of them has seen"
+    )
+    ways = sorted({f"{fold['precision']} on {fold['device']}" for fold in folds})
+    fill_card(find_bundle(str(joined)), table, told, folds[0]["distance_unit"], ", ".join(ways), command)
+
+
 def _scores(
     folder: Path, manifest: Path, data: Path | None, device: str, threads: int | None, quiet: bool
-) -> ScoreTable:
-    """Of the fold held out; measured once, then read from the bundle's docs."""
+) -> dict[str, Any]:
+    """Of the fold held out, as plain data; measured once, then read from the bundle's docs."""
     import json
 
     from medseg.bundle.store import find_bundle
     from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
     from medseg.io.files import write_text
     from medseg.io.manifest import read_manifest
-    from medseg.metrics.table import ScoreTable
 
     stored = find_bundle(str(folder))
     kept = folder / "docs" / f"scores_{HELD_OUT}.json"
     if kept.exists():
         found = json.loads(kept.read_text(encoding="utf-8"))
         if found.get("weights_sha256") == stored.bundle.weights_sha256:
-            return ScoreTable.from_dict(found)
+            return found
     settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet)
     done = evaluate_bundle(stored, settings.cases_for(stored), settings)
     require_some(done)
     write_text(kept, json.dumps(done.to_dict(), indent=1) + "\n")
     write_text(kept.with_suffix(".csv"), done.table.to_csv())
-    return done.table
+    return done.to_dict()

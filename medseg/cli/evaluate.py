@@ -84,22 +84,16 @@ def evaluate(
 
 
 def _fill_card(done: Evaluation, manifest: Path) -> None:
-    from medseg.bundle.card import fill_scores
+    from medseg.cli.evaluating import fill_card
 
     stored, table, facts = cast("StoredBundle", done.stored), done.table, done.facts
     named = manifest.name if manifest.is_absolute() else manifest.as_posix()
-    command = f"medseg evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
+    command = f"evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
     command += "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in facts["asked for"].items())
     if facts["tolerance"] != 1:
         command += f" --tolerance {facts['tolerance']:g}"
     scored = facts["cases"] - len(table.refused)
     what = f"cases of fold {stored.bundle.fold}" if stored.bundle.fold else "test cases"
     count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
-    text = (
-        f"{count}, which neither trained the network nor picked its weights; mean (95 % bootstrap "
-        f"interval over cases); HD95 in {facts['distance_unit']}; {facts['precision']} on {facts['device']}. Measured "
-        "and written by\n\n"
-        f"```\n{command}\n```\n\n{table.to_markdown()}"
-    )
-    overall = table.groups[0].summaries
-    fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items() if value.counted})
+    told = f"{count}, which neither trained the network nor picked its weights"
+    fill_card(stored, table, told, facts["distance_unit"], f"{facts['precision']} on {facts['device']}", command)

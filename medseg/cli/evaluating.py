@@ -99,6 +99,21 @@ class Evaluation:
         return self.facts | {"seconds": dict(self.evaluated.seconds)} | self.table.to_dict()
 
 
+def fill_card(stored: StoredBundle, table: ScoreTable, told: str, distance_unit: str, ways: str, command: str) -> None:
+    """Put a table into a bundle's card, with the medseg command that measured it.
+
+    told: which cases they are; ways: precisions and devices.
+    """
+    from medseg.bundle.card import fill_scores
+
+    text = (
+        f"{told}; mean (95 % bootstrap interval over cases); HD95 in {distance_unit}; {ways}. Measured and written by"
+        f"\n\n```\nmedseg {command}\n```\n\n{table.to_markdown()}"
+    )
+    overall = table.groups[0].summaries
+    fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items() if value.counted})
+
+
 def evaluate_bundle(stored: StoredBundle | ForeignBundle, cases: tuple[Case, ...], settings: Settings) -> Evaluation:
     """Segment and score the cases; each refused one is told on stderr and the others go on.
 

@@ -50,6 +50,17 @@ def test_the_folds_answer_together(done):
     assert medseg("bundle", "check", folder / "out" / "joined").code == 0
 
 
+def test_the_ensembles_card_tells_the_scores_of_its_members_and_whose_they_are(done):
+    folder, _, _, answer = done
+    card = (folder / "out" / "joined" / "docs" / "README.md").read_text()
+    assert "6 cases, each scored by the one of 3 networks that has not seen it" in card
+    assert "The mean answer of all is not measured" in card
+    assert answer.out in card
+    assert "-o FOLDER --folds 3 --plan plan.json --join" in card
+    kept = [(folder / "out" / place / "scores_crossval.json").read_text() for place in (".", "joined/docs")]
+    assert kept[0] == kept[1]
+
+
 def test_what_is_done_is_not_done_again(done):
     folder, _, arguments, first = done
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("fold*/**/*") if path.is_file()}
