@@ -73,7 +73,7 @@ def test_cut_patches_keep_the_shape_of_the_image():
 def test_small_things_get_every_voxel_and_large_ones_patches_on_a_cpu_only():
     patches = [
         (suggest(VOLUMES, replace(SEEN_3D, piece_voxels=(small, 20.0)), device).spec.network.options or {}).get("patch")
-        for small, device in ((7.9, CPU), (8.0, CPU), (8.0, GPU))
+        for small, device in ((15.9, CPU), (16.0, CPU), (16.0, GPU))
     ]
     assert patches == [None, 2, None]
 
