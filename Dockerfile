@@ -1,9 +1,11 @@
 # medseg in a container, for CPU:
 #   docker build -t medseg .
-#   docker run --rm --network none --user "$(id -u):$(id -g)" -v "$PWD:/data" medseg segment scan.nii.gz -o out
+#   docker run --rm --network none --user "$(id -u):$(id -g)" -v "$PWD:/data" \
+#     medseg segment scan.nii.gz -b hippocampus_mr_segmentation -o out
 # For NVIDIA GPUs take torch from the default index, whose Linux build brings CUDA, and give the container the GPUs:
 #   docker build -t medseg:cuda --build-arg TORCH_INDEX_URL= .
-#   docker run --rm --gpus all ... medseg:cuda segment ...
+#   docker run --rm --gpus all --network none --user "$(id -u):$(id -g)" -v "$PWD:/data" medseg:cuda \
+#     segment scan.nii.gz -b hippocampus_mr_segmentation -o out
 FROM python:3.11-slim
 
 # Beside the default index, not instead of it: where it cannot be reached, the default index still has a torch.

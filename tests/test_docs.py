@@ -147,3 +147,22 @@ def test_a_command_that_does_not_exist_is_found(line, fault):
 )
 def test_a_command_that_exists_is_accepted(line):
     assert faults_in(fence(line)) == []
+
+
+# What leaves this folder
+
+
+def test_a_wheel_holds_the_readmes_bundles_and_none_that_a_user_trained():
+    told = set(re.findall(r"\]\((bundles/\w+)/docs/README\.md\)", (REPOSITORY / "README.md").read_text()))
+    build = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    packed = build["targets"]["wheel"]["force-include"]
+    assert packed == {folder: folder.replace("bundles", "medseg/_bundles") for folder in told}
+
+
+def test_an_image_takes_no_training_along():
+    """Trainings and evaluations beside a bundle hold pictures of the user's cases."""
+    kept_out = [line for line in (REPOSITORY / ".gitignore").read_text().splitlines() if line.startswith("/bundles/")]
+    assert len(kept_out) == 2
+    ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    for line in kept_out:
+        assert line.strip("/") in ignored[ignored.index("!bundles") :]

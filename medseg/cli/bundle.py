@@ -30,6 +30,7 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
 
     from medseg.bundle.foreign import ForeignBundle
     from medseg.bundle.store import find_any
+    from medseg.domain.words import counted
 
     stored = find_any(bundle)
     if isinstance(stored, ForeignBundle):
@@ -40,16 +41,16 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         return
     value = stored.bundle
     metadata = json.loads((stored.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    scores = ", ".join(f"{name} {score}" for name, score in dict(metadata.get("eval_metrics") or {}).items())
     facts = {
         "bundle": f"{value.name} {value.version} ({stored.folder})",
         "task": value.task,
-        "input": f"{value.modality}, {value.network.spatial_dims}-D, {value.preprocess.channels} channel(s)",
+        "input": f"{value.modality}, {value.network.spatial_dims}-D, {counted(value.preprocess.channels, 'channel')}",
         "labels": ", ".join(f"{label.value} {label.name}" for label in value.labels)
         + (" (instances)" if value.labels.kind == "instances" else ""),
         "network": f"{value.network.preset} {'-'.join(map(str, value.network.widths))}",
         "windows": f"{'x'.join(map(str, value.window.size))}, overlap {value.window.overlap}, {value.window.weighting}",
-        "scores": ", ".join(f"{name} {score}" for name, score in dict(metadata.get("eval_metrics") or {}).items())
-        or "not measured",
+        "scores": f"{scores}; of which cases, and how sure: docs/README.md there" if scores else "not measured",
         "data": f"{value.data_source} ({value.data_licence})",
     }
     if value.field_of_view is not None:
@@ -60,7 +61,8 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
     if value.spacing_range is not None:
         facts["voxels"] = f"{value.spacing_range.smallest_mm:g} to {value.spacing_range.largest_mm:g} mm"
     if value.quality is not None:
-        facts["--quality"] = f"agreement foretells Dice with correlation {value.quality.correlation:.2f} on other cases"
+        correlation = f"{value.quality.correlation:.2f}"
+        facts["quality"] = f"`segment --quality` foretells Dice, with correlation {correlation} on cases not in its fit"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
 

@@ -22,7 +22,7 @@ def compare(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the page and the tables.")],
-    split: Annotated[str, typer.Option(help="test, validation (picked the weights) or train.")] = "test",
+    split: Annotated[str, typer.Option(help="test, held-out, validation (picked the weights) or train.")] = "test",
     tolerance: Annotated[float, typer.Option(min=0, help="Of the surface Dice: mm, or pixels without a size.")] = 1.0,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def crossval(
     manifest: Annotated[Path, typer.Argument(help="The data set: a JSON file of `medseg manifest build`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the folds' bundles and the scores.")],
-    folds: Annotated[int, typer.Option(min=2, help="How many; as many as groups where the folds are given.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="How many; of folds that the source gives, their number.")] = 5,
     network: Annotated[str, typer.Option(help="unet, unetpp, ... or a MONAI network.")] = "unet",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each fold.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,

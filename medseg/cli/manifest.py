@@ -100,6 +100,7 @@ def check(
     """Read and hash every file; tell what does not fit, a line each. Exit code 3 if there are errors."""
     from medseg.cli import progress
     from medseg.domain.errors import InputError, OutputError
+    from medseg.domain.words import counted
     from medseg.io.manifest import data_root, read_manifest
     from medseg.io.manifest_check import check_manifest
 
@@ -117,7 +118,8 @@ def check(
         write_contact_sheet(described, folder, contact_sheet, sheet_cases)
         typer.echo(f"{contact_sheet}: look at it before you train", err=True)
     errors = sum(found.level == "error" for found in findings)
-    told = f"{manifest}: {len(described.cases)} cases, {errors} errors, {len(findings) - errors} warnings"
+    told = f"{manifest}: {counted(len(described.cases), 'case')}, {counted(errors, 'error')}, "
+    told += counted(len(findings) - errors, "warning")
     if errors:
         raise InputError(f"{told}; mend what the lines above name, or build the manifest anew")
     typer.echo(told, err=True)

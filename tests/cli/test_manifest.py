@@ -69,7 +69,7 @@ def test_check_tells_each_fault_in_a_line_and_then_refuses(folder, tmp_path):
     result = CliRunner().invoke(app, ["check", str(out)])
     assert isinstance(result.exception, InputError)
     assert result.exception.exit_code == 3
-    assert "3 cases, 1 errors, 0 warnings" in str(result.exception)
+    assert "3 cases, 1 error, 0 warnings" in str(result.exception)
     assert result.stderr.startswith(f"error: b: {folder / 'masks' / 'b.nii.gz'}: no such file")
     assert result.stderr.count("\n") == 1
 
