@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai import transforms
 from monai.data.meta_tensor import MetaTensor
@@ -35,9 +35,18 @@ def grids(draw):
     return Geometry(shape, affine).perpendicular()
 
 
+def ends_clear(geometry, spacing_mm):
+    """Whether no axis ends half way between two of the new voxels, where a last bit decides of one more or less."""
+    axes = np.abs(geometry.affine_ras[:3, :3]).argmax(0)
+    sizes = np.linalg.norm(geometry.affine_ras[:3, :3], axis=0)
+    steps = (np.array(geometry.shape_ijk) - 1) * sizes / np.array(spacing_mm)[axes]
+    return bool((np.abs(steps % 1 - 0.5) > 1e-6).all())
+
+
 @settings(max_examples=150)
 @given(grids(), st.lists(SIZES, min_size=3, max_size=3), st.integers(1, 2), st.integers(0, 2**32 - 1))
 def test_the_grid_and_its_values_are_monais(geometry, spacing_mm, channels, seed):
+    assume(ends_clear(geometry, spacing_mm))
     voxels = np.random.default_rng(seed).normal(100, 300, (channels, *geometry.shape_ijk)).astype(np.int16)
     expected, affine = by_monai(voxels, geometry, spacing_mm, "bilinear")
     spaced = Spaced.of(geometry, spacing_mm)
@@ -50,6 +59,7 @@ def test_the_grid_and_its_values_are_monais(geometry, spacing_mm, channels, seed
 @settings(max_examples=80)
 @given(grids(), st.lists(SIZES, min_size=3, max_size=3), st.integers(0, 2**32 - 1))
 def test_the_nearest_voxels_are_monais_but_half_way(geometry, spacing_mm, seed):
+    assume(ends_clear(geometry, spacing_mm))
     voxels = np.random.default_rng(seed).integers(0, 9, (1, *geometry.shape_ijk)).astype(np.uint8)
     expected, _ = by_monai(voxels, geometry, spacing_mm, "nearest")
     spaced = Spaced.of(geometry, spacing_mm)
