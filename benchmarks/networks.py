@@ -3,10 +3,10 @@
     python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --minutes 15
 
 UNet trains for --minutes; UNet++ once for as many steps and once for as many minutes. Steps are counted before the
-first training of a data set, from the pace of each network, and kept, so that seeds have the same. Each training is a
-folder below --work and goes on where it was stopped; its result is a JSON file below benchmarks/networks/, which is
-kept. What is there is not trained again. --table writes benchmarks/networks.md from the files that are there, and says
-how many of the planned runs are missing.
+first training of a data set, from the pace of each network, and kept in benchmarks/networks/steps/, so that all seeds
+have the same, on other machines too. Each training is a folder below --work and goes on where it was stopped; its
+result is a JSON file below benchmarks/networks/, which is kept. What is there is not trained again. --table writes
+benchmarks/networks.md from the files that are there, and says how many of the planned runs are missing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from medseg.backends.eager import eager
+from medseg.backends.precision import choose_precision
 from medseg.cli.memory import keep_freed_memory
 from medseg.cli.planning import suggested
 from medseg.data.dataset import load_samples
@@ -84,9 +85,9 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
 
 def _steps(name: str, spec: TrainSpec, training: list, options: argparse.Namespace) -> dict[str, int]:
     """How many steps of each network fit into the minutes; counted once for a data set."""
-    kept = options.work / f"{name}-{options.minutes:g}-minutes.json"
+    kept = RESULTS / "steps" / f"{name}-{options.minutes:g}-minutes.json"
     if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.parent.mkdir(exist_ok=True)
         steps = {
             preset: _steps_in(replace(spec, network=replace(spec.network, preset=preset)), training, options.minutes)
             for preset in dict.fromkeys(preset for preset, _ in RUNS)
@@ -113,6 +114,7 @@ def _run(name: str, spec: TrainSpec, budget: str, load: list, work: Path, digest
         "steps": spec.steps,
         "training_seconds": seconds,
         "threads": torch.get_num_threads(),
+        "precision": choose_precision("auto", torch.device("cpu")),
         "held_out": str(spec.fold or FOLDS[name]),
         "cases": len(validation),
         "depths": rows,
@@ -191,12 +193,37 @@ def table(options: argparse.Namespace) -> str:
             cells = (
                 key[0], BUDGETS[key[2], key[1]], key[2], row["depth"] or "-", len(group),
                 steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
-                f"{mean(minutes):.0f}" if minutes else "-", group[0].get("threads", "-"), f"{mean(scores):.3f}{spread}",
+                f"{mean(minutes):.0f}" if minutes else "-", f"{group[0]['threads']}, {group[0]['precision']}",
+                f"{mean(scores):.3f}{spread}",
                 f"{row['parameters'] / 1e6:.2f}", f"{row['gflop']:.2f}",
                 f"{median(run['depths'][n]['milliseconds'] for run in group):.0f}",
             )  # fmt: skip
             lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_verdicts(runs)]) + "\n"
+
+
+def _verdicts(runs: list[dict]) -> list[str]:
+    """UNet++ minus UNet, seed by seed, at the head that is deepest: no depth is picked by the scores told."""
+    unet = {(run["set"], run["seed"]): run["depths"][-1]["dice"] for run in runs if run["network"] == "unet"}
+    gains: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        if run["network"] == "unetpp" and (run["set"], run["seed"]) in unet:
+            gain = run["depths"][-1]["dice"] - unet[run["set"], run["seed"]]
+            gains.setdefault((run["set"], BUDGETS["unetpp", run["budget"]]), []).append(gain)
+    lines = [
+        "",
+        "UNet++ at its deepest head minus UNet, of the same seed (a gain within its spread is chance):",
+        "",
+        "| data | budget | Dice | smallest | largest | seeds won |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for (name, budget), found in sorted(gains.items()):
+        spread = f" ({stdev(found):.3f})" if len(found) > 1 else ""
+        lines.append(
+            f"| {name} | {budget} | {mean(found):+.3f}{spread} | {min(found):+.3f} | {max(found):+.3f} "
+            f"| {sum(gain > 0 for gain in found)} of {len(found)} |"
+        )
+    return lines
 
 
 def _options() -> argparse.Namespace:

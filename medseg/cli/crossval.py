@@ -59,7 +59,9 @@ def crossval(
     places = [output]
     if join:
         joined = output / "joined"
-        if not joined.exists():
+        if joined.exists():
+            _require_members(joined, bundles)
+        else:
             join_bundles([str(folder) for folder in bundles], joined)
         choices = _choices(network, steps, seed, plan, settings)
         _fill_card(joined, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
@@ -84,6 +86,24 @@ def _choices(network: str, steps: int | None, seed: int, plan: Path | None, sett
     given = {"network": network if network != "unet" else None, "steps": steps, "seed": seed or None}
     named = [f" --{name} {value}" for name, value in given.items() if value is not None]
     return "".join([*named, *([f" --plan {plan.name}"] if plan else []), *(f" --set {one}" for one in settings or [])])
+
+
+def _require_members(ensemble: Path, bundles: list[Path]) -> None:
+    """Raises: UsageError if the ensemble is of other weights than the bundles have now."""
+    import torch
+
+    from medseg.bundle.derive import joined
+    from medseg.bundle.store import find_bundle
+    from medseg.bundle.weights import load_network
+    from medseg.domain.errors import UsageError
+
+    held = load_network(find_bundle(str(ensemble))).state_dict()
+    _, wanted = joined([find_bundle(str(folder)) for folder in bundles], ensemble.name)
+    if held.keys() != wanted.keys() or not all(torch.equal(held[key], wanted[key]) for key in wanted):
+        raise UsageError(
+            f"{ensemble}: is of other weights than the {len(bundles)} folds beside it; move it away, and it is packed "
+            "anew"
+        )
 
 
 def _fill_card(joined: Path, table: ScoreTable, folds: list[dict[str, Any]], command: str) -> None:

@@ -1,6 +1,7 @@
 """Every case is scored once, by a network that has not seen it; what is done stays done."""
 
 import json
+import shutil
 
 import pytest
 
@@ -87,3 +88,18 @@ def test_a_fold_is_scored_on_the_cases_held_out_and_no_others(done):
     joined = medseg("evaluate", folder / "out" / "joined", manifest, "--split", "held-out", "--device", "cpu", "-q")
     assert joined.code == 2
     assert "was not trained with --fold" in joined.err
+
+
+def test_an_ensemble_of_older_folds_is_refused(done):
+    folder, _, arguments, _ = done
+    fold = folder / "out" / "fold2"
+    aside, kept = folder / "fold2", (folder / "out" / "joined" / "docs" / "README.md").read_text()
+    fold.rename(aside)
+    fold.with_name("fold2.training").rename(folder / "fold2.training")
+    again = medseg(*arguments, "--set", "optimiser.rate=0.001", "-q")
+    assert again.code == 2
+    assert "joined: is of other weights than the 3 folds beside it; move it away" in again.err
+    assert (folder / "out" / "joined" / "docs" / "README.md").read_text() == kept
+    shutil.rmtree(fold)
+    aside.rename(fold)
+    assert medseg(*arguments, "-q").code == 0
