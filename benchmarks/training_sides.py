@@ -1,4 +1,4 @@
-"""One training in a process of its own: by medseg, or MONAI's own way. Prints one JSON line.
+"""One training in a process of its own: by medseg, or MONAI's own way, as it comes or equal. Prints one JSON line.
 
 Both sides get the same preprocessed cases in memory, network and first weights, batch and patch size, loss, optimiser,
 rates, clipping and moving average, and augmentations of the same list, chances and strengths. Timed is what stands
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -102,7 +102,7 @@ def by_monai(spec: TrainSpec, training: list[Sample], validation: list[Sample]) 
         result.seconds.append(time.perf_counter() - last[0])
         step = engine.state.iteration
         if step % spec.epoch_steps == 0 or step == spec.steps:
-            scores = evaluator.score(average.ema_model, validation, spec.window, CPU, spec.score)
+            scores = evaluator.score(average.ema_model, validation, spec.window, CPU, "fp32", spec.score)
             result.dice.append((step, sum(scores) / len(scores)))
         last[0] = time.perf_counter()
 
@@ -167,11 +167,12 @@ def _transforms(spec: TrainSpec):
 SIDES: dict[str, Callable[[TrainSpec, list[Sample], list[Sample]], Result]] = {"medseg": by_medseg, "MONAI": by_monai}
 
 
-def main(side: str, memory: str, manifest: str, plan: str) -> None:
-    if memory == "kept":
-        keep_freed_memory()
-    trainer.choose_precision = evaluator.choose_precision = lambda wanted, device: "fp32"
+def main(side: str, way: str, manifest: str, plan: str) -> None:
+    if side == "medseg" or way == "equal":
+        keep_freed_memory()  # as `medseg train` does
     described, spec = read_manifest(Path(manifest)), from_plain(TrainSpec, json.loads(Path(plan).read_text()))
+    if side != "medseg" or way == "equal":
+        spec = replace(spec, precision="fp32")
     root = data_root(described, Path(manifest), None)
     training, validation = (
         load_samples(described, described.part(part), root, spec.preprocess, to_target(described))

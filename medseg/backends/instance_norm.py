@@ -1,4 +1,8 @@
-"""Instance norm that leaves a map's layout as it finds it; torch's own makes every map contiguous first."""
+"""Instance norms to train by.
+
+Torch's own makes every map contiguous first, and gives a view of what it computed, so that the gradient of an
+activation in place is copied four times.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+InstanceNorm = nn.InstanceNorm2d | nn.InstanceNorm3d
 
 
 class LayoutKeepingNorm(nn.InstanceNorm3d):
     """(B, C, D, H, W) -> (B, C, D, H, W) in the same layout: torch's instance norm, up to rounding."""
 
-    def __init__(self, norm: nn.InstanceNorm3d):
+    def __init__(self, norm: InstanceNorm):
         """In place of a norm with weights, which it takes over."""
         super().__init__(norm.num_features, norm.eps, affine=False)  # it makes none of its own
         self.weight, self.bias = norm.weight, norm.bias
@@ -21,6 +28,21 @@ class LayoutKeepingNorm(nn.InstanceNorm3d):
         if x[0, 0].numel() == 1:
             return super().forward(x)  # which refuses it
         return _InstanceNorm.apply(x, self.weight, self.bias, self.eps)
+
+
+class OwningNorm(nn.Module):
+    """(B, C, *S) -> (B, C, *S), contiguous and no view: torch's instance norm, up to rounding."""
+
+    def __init__(self, norm: InstanceNorm):
+        """In place of a norm with weights, which it takes over."""
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, *S) -> (B, C, *S): each channel is a group of its own."""
+        if x[0, 0].numel() == 1:
+            raise ValueError(f"Expected more than 1 spatial element when training, got input size {x.shape}")
+        return functional.group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, self.eps)
 
 
 class _InstanceNorm(torch.autograd.Function):

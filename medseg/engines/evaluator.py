@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from medseg.backends.eager import eager
-from medseg.backends.precision import choose_precision
+from medseg.backends.precision import Precision
 from medseg.data.dataset import Sample
 from medseg.engines.distributed import count, gathered, rank
 from medseg.metrics.overlap import dice, iou
@@ -25,6 +25,7 @@ def score(
     samples: Sequence[Sample],
     window: WindowSpec,
     device: torch.device,
+    precision: Precision,
     kind: Literal["dice", "iou"] = "dice",
 ) -> list[float]:
     """The mean over cases for each class but the background, on the network's grid.
@@ -32,7 +33,7 @@ def score(
     Within `processes` each scores its part of the cases, and all get the same mean.
     """
     mine: list[list[float]] = []
-    predict = eager(network, device, choose_precision("auto", device))
+    predict = eager(network, device, precision)
 
     def evaluate(engine: Engine, sample: Sample) -> list[float]:
         logits = collect(stream(predict, sample.image.to(device), window))

@@ -76,7 +76,7 @@ def fit(
     torch.manual_seed(spec.seed)
     network = build_network(spec.network)
     start_from(network, pretrained or {})
-    precision = choose_precision("auto", device)
+    precision = choose_precision(spec.precision, device)
     lay_out_for_training(network.to(device), device, precision)
     average = averaged(network, spec.optimiser.ema)
     optimiser = torch.optim.AdamW(network.parameters(), spec.optimiser.rate, weight_decay=spec.optimiser.weight_decay)
@@ -106,7 +106,7 @@ def fit(
 
     def validate(engine: Engine) -> None:
         number = engine.state.iteration
-        scores = score(average.module, watched, spec.window, device, spec.score)
+        scores = score(average.module, watched, spec.window, device, precision, spec.score)
         mean = sum(scores) / len(scores)
         history.append({"step": number, "loss": sum(losses) / len(losses), "scores": scores})
         losses.clear()

@@ -173,5 +173,6 @@ MERGES: dict[str, type[Merge]] = {"join": Merge, "attention": AttentionMerge}
 
 def _crop(x: Tensor, start: list[int], size: list[int]) -> Tensor:
     for axis, (s, n) in enumerate(zip(start, size, strict=True), start=2):
-        x = x.narrow(axis, s, n)
+        if x.shape[axis] != n:  # a narrow that takes all would still copy the whole gradient
+            x = x.narrow(axis, s, n)
     return x

@@ -7,7 +7,7 @@ from torch import nn
 from medseg.backends.agreement import agreement
 from medseg.backends.backend import BUILDS
 from medseg.backends.eager import eager
-from medseg.backends.instance_norm import LayoutKeepingNorm
+from medseg.backends.instance_norm import LayoutKeepingNorm, OwningNorm
 from medseg.backends.layout import channels_last, lay_out, lay_out_for_training
 from medseg.backends.precision import cpu_has_bf16
 from tests.backends.test_same_answer import network_of, require, windows_for
@@ -36,7 +36,7 @@ def test_mixed_networks_stay_plain():
 def slopes_of(network, windows):
     network.zero_grad()
     network(windows).square().mean().backward()
-    return {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
+    return {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
 
 
 def test_volumes_are_trained_channels_last_by_the_same_slopes_under_the_same_names():
@@ -57,10 +57,33 @@ def test_volumes_are_trained_channels_last_by_the_same_slopes_under_the_same_nam
         (nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2, affine=True)), "fp32"),
         (nn.Sequential(nn.Conv3d(1, 2, 3), nn.InstanceNorm3d(2, affine=True)), "bf16"),
         (nn.Sequential(nn.Conv3d(1, 2, 3), nn.InstanceNorm3d(2, affine=True), nn.GroupNorm(1, 2)), "fp32"),
+    ],
+    ids=["2-D", "bf16", "another norm"],
+)
+def test_where_channels_last_would_not_gain_maps_stay_contiguous_and_are_no_views(network, precision):
+    names = list(network.state_dict())
+    lay_out_for_training(network, CPU, precision)
+    assert isinstance(network[1], OwningNorm)
+    assert list(network.state_dict()) == names
+    assert all(parameter.is_contiguous() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["unet 2-D", "unet++ 2-D, depth 1"])
+def test_pictures_are_trained_by_the_same_slopes(name):
+    network, windows = network_of(name), windows_for(name, 2)
+    plain = slopes_of(network, windows)
+    lay_out_for_training(network, CPU, "fp32")
+    for key, slope in slopes_of(network, windows).items():
+        assert torch.allclose(slope, plain[key], rtol=1e-3, atol=1e-3 * plain[key].abs().max()), key
+
+
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [
         (nn.Sequential(nn.Conv3d(1, 2, 3), nn.InstanceNorm3d(2)), "fp32"),
         (nn.Sequential(nn.Conv3d(1, 2, 3)), "fp32"),
     ],
-    ids=["2-D", "bf16", "another norm", "no weights", "no norm"],
+    ids=["no weights", "no norm"],
 )
 def test_what_would_not_gain_is_trained_as_it_is(network, precision):
     before = [type(module) for module in network.modules()]

@@ -47,7 +47,7 @@ def arguments(discs, tmp_path_factory):
 
     def write(name):
         plan = folder / f"{name}.json"
-        spec = replace(discs.spec, steps=6, epoch_steps=1, keep="last", **PLANS[name])
+        spec = replace(discs.spec, steps=6, epoch_steps=1, keep="last", precision="fp32", **PLANS[name])
         plan.write_text(json.dumps(to_plain(spec)))
         return ["train", discs.folder / "discs.json", "--plan", plan, "--threads", 1, "--device", "cpu", "-o"]
 

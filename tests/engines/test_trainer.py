@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from medseg.backends.precision import choose_precision
 from medseg.domain.errors import UsageError
 from medseg.engines import trainer
 from medseg.engines.checkpoint import load_newest
@@ -56,7 +57,7 @@ def test_the_weights_given_back_are_those_of_the_best_validation(discs, disc_sam
     trained, _ = train(replace(discs.spec, steps=16), disc_samples, tmp_path)
     network = build_network(discs.spec.network)
     network.load_state_dict(trained.weights)
-    (value,) = score(network, disc_samples[1], discs.spec.window, CPU)
+    (value,) = score(network, disc_samples[1], discs.spec.window, CPU, choose_precision("auto", CPU))
     assert value == trained.best_score == max(row["scores"][0] for row in trained.history)
     assert {row["step"]: row["scores"][0] for row in trained.history}[trained.best_step] == value
 
