@@ -64,7 +64,9 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
     spec = replace(suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec, min_voxels=0)  # no masks here
-    spec = replace(spec, network=replace(spec.network, widths=spec.network.widths[:LEVELS]))
+    widths = spec.network.widths[:LEVELS]
+    widths += widths[-1:] * (LEVELS - len(widths))
+    spec = replace(spec, network=replace(spec.network, widths=widths))
     load = [
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")
