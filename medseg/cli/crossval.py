@@ -90,16 +90,15 @@ def _choices(network: str, steps: int | None, seed: int, plan: Path | None, sett
 
 def _require_members(ensemble: Path, bundles: list[Path]) -> None:
     """Raises: UsageError if the ensemble is of other weights than the bundles have now."""
-    import torch
+    import hashlib
 
     from medseg.bundle.derive import joined
     from medseg.bundle.store import find_bundle
-    from medseg.bundle.weights import load_network
+    from medseg.bundle.weights import weights_bytes
     from medseg.domain.errors import UsageError
 
-    held = load_network(find_bundle(str(ensemble))).state_dict()
     _, wanted = joined([find_bundle(str(folder)) for folder in bundles], ensemble.name)
-    if held.keys() != wanted.keys() or not all(torch.equal(held[key], wanted[key]) for key in wanted):
+    if hashlib.sha256(weights_bytes(wanted)).hexdigest() != find_bundle(str(ensemble)).bundle.weights_sha256:
         raise UsageError(
             f"{ensemble}: is of other weights than the {len(bundles)} folds beside it; move it away, and it is packed "
             "anew"
