@@ -34,7 +34,9 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
         raise UsageError(f"{parts[0].folder}: is an ensemble already; join the bundles it was made of")
     network = replace(first.network, options=options)
     weights = join_weights([load_network(part).state_dict() for part in parts])
-    return replace(first, name=name, version=parts[0].bundle.version, network=network), weights
+    held = [part.bundle.fold for part in parts]
+    fold, folds = (held[0], ()) if len(set(held)) == 1 else (None, tuple(one for one in held if one is not None))
+    return replace(first, name=name, version=parts[0].bundle.version, network=network, fold=fold, folds=folds), weights
 
 
 def _joined_view(views: Sequence[FieldOfView | None]) -> FieldOfView | None:

@@ -44,7 +44,7 @@ class Settings:
     def cases_for(self, stored: StoredBundle | ForeignBundle) -> tuple[Case, ...]:
         """The cases of the split; "held-out": those of the fold that did not train the bundle.
 
-        Raises: UsageError for an unknown split, or one that trained the bundle though it does not say so; InputError
+        Raises: UsageError for an unknown split, or one whose cases trained the bundle; InputError
         if it has no cases, or labels that are not the bundle's.
         """
         from medseg.bundle.foreign import ForeignBundle
@@ -55,6 +55,11 @@ class Settings:
         name, fold = stored.name if isinstance(stored, ForeignBundle) else stored.bundle.name, own.fold if own else None
         if self.split not in (*SPLITS, HELD_OUT):
             raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT))}")
+        if own and own.folds and own.data_source == self.described.source:
+            raise UsageError(
+                f"--split {self.split}: bundle {name} joins networks that held out {', '.join(map(str, own.folds))}: "
+                "they have seen every case of this data set; score them one by one"
+            )
         if self.split == HELD_OUT:
             if fold is None:
                 raise UsageError(f"--split {HELD_OUT}: bundle {name} was not trained with --fold")

@@ -61,6 +61,15 @@ def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
         joined([both, both], "x")
 
 
+def test_an_ensemble_knows_what_its_members_have_seen(tmp_path):
+    parts = folds(tmp_path)
+    bundle, weights = joined(parts, "both")
+    pack(bundle, weights, tmp_path / "both", "card")
+    assert read_bundle(tmp_path / "both").bundle.folds == (Fold(1, 2), Fold(2, 2))
+    seeds = [replace(part, bundle=replace(part.bundle, fold=Fold(1, 2))) for part in parts]
+    assert (joined(seeds, "seeds")[0].fold, joined(seeds, "seeds")[0].folds) == (Fold(1, 2), ())
+
+
 def test_folds_that_saw_other_sizes_are_joined_to_the_widest(tmp_path):
     """Each fold's field of view comes from its own training images."""
     views = FieldOfView((20, 30, 20), (50, 70, 54)), FieldOfView((24, 28, 20), (48, 70, 59))

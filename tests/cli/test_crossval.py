@@ -85,9 +85,14 @@ def test_a_fold_is_scored_on_the_cases_held_out_and_no_others(done):
         refused = medseg("evaluate", bundle, manifest, "--split", split, "--device", "cpu", "-q")
         assert refused.code == 2
         assert "trained on all folds but 1/3" in refused.err
-    joined = medseg("evaluate", folder / "out" / "joined", manifest, "--split", "held-out", "--device", "cpu", "-q")
+
+
+@pytest.mark.parametrize("split", ["held-out", "test"])
+def test_an_ensemble_of_all_folds_has_nothing_left_to_be_scored_on(split, done):
+    folder, manifest, *_ = done
+    joined = medseg("evaluate", folder / "out" / "joined", manifest, "--split", split, "--device", "cpu", "-q")
     assert joined.code == 2
-    assert "was not trained with --fold" in joined.err
+    assert "joins networks that held out 1/3, 2/3, 3/3: they have seen every case of this data set" in joined.err
 
 
 def test_an_ensemble_of_older_folds_is_refused(done):
