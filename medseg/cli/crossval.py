@@ -21,7 +21,7 @@ def crossval(
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
     plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the plan; may be repeated.")] = None,
-    join: Annotated[bool, typer.Option("--join", help="Also pack the ensemble of the folds, OUTPUT/joined.")] = False,
+    join: Annotated[bool, typer.Option("--join", help="Pack their ensemble too, as OUTPUT/joined.")] = False,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -34,7 +34,7 @@ def crossval(
     import json
 
     from medseg.bundle.store import find_bundle
-    from medseg.cli.bundle_make import join as join_bundles
+    from medseg.cli.bundle_make import pack_joined
     from medseg.cli.train import train
     from medseg.io.files import require_writable, write_text
     from medseg.metrics.table import ScoreTable
@@ -62,7 +62,7 @@ def crossval(
         if joined.exists():
             _require_members(joined, bundles)
         else:
-            join_bundles([str(folder) for folder in bundles], joined)
+            pack_joined([str(folder) for folder in bundles], joined, output.resolve().name)
         choices = _choices(network, steps, seed, plan, settings)
         _fill_card(joined, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
         places.append(joined / "docs")

@@ -47,7 +47,7 @@ def test_the_folds_answer_together(done):
     folder, *_ = done
     joined = find_bundle(str(folder / "out" / "joined")).bundle
     assert joined.network.options == {"members": 3}
-    assert joined.fold is None
+    assert (joined.name, joined.fold) == ("out", None)
     assert medseg("bundle", "check", folder / "out" / "joined").code == 0
 
 
