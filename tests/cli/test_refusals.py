@@ -263,7 +263,7 @@ def test_a_bundle_that_computes_nan_is_refused(home, scan, tmp_path, monkeypatch
     weights = {name: value * float("nan") for name, value in random_weights(volume_bundle()).items()}
     monkeypatch.setattr("tests.bundles.random_weights", lambda bundle, seed: weights)
     stored_bundle(volume_bundle(), tmp_path / "b")
-    line = assert_refused(tmp_path, 5, "segment", scan, "-b", tmp_path / "b", "-o", tmp_path / "out")
+    line = assert_refused(tmp_path, 5, "segment", scan, "-b", tmp_path / "b", "-o", tmp_path / "out", "-q")
     assert "computes NaN" in line
 
 
