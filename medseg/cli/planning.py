@@ -68,16 +68,19 @@ def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator
 
 
 def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) -> Pretrained:
-    """What a training of the manifest starts from: a bundle of this project.
+    """What a training of the manifest starts from: a bundle of this project; of an ensemble, its first network.
 
     preset: the network asked for; the default "unet" asks for none.
     Raises: UsageError for one that cannot be trained on as it is, or that has seen what the fold holds out;
     BundleError for a damaged one.
     """
+    from dataclasses import replace
+
     from medseg.bundle.store import find_bundle
     from medseg.bundle.weights import load_network
     from medseg.domain.errors import UsageError
     from medseg.engines.pretrained import Pretrained
+    from medseg.networks.ensemble import first_member
 
     stored = find_bundle(name)
     bundle = stored.bundle
@@ -88,16 +91,18 @@ def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) ->
         )
     if preset not in ("unet", bundle.network.preset):
         raise UsageError(f"--pretrained {name}: is a {bundle.network.preset}; leave out --network {preset}")
-    if (bundle.network.options or {}).get("members", 1) > 1:
-        raise UsageError(f"--pretrained {name}: is an ensemble; start from one of the bundles it was made of")
+    if bundle.data_source == manifest.source and bundle.folds:
+        raise UsageError(f"--pretrained {name}: has seen all cases of the same data; none would be left to score")
     if bundle.data_source == manifest.source and bundle.fold != fold:
         raise UsageError(
             f"--pretrained {name}: was trained on {_held(bundle.fold)} of the same data, which is not "
             f"{_held(fold)}: cases to be scored may be among those it has seen; hold out what it held out"
         )
-    return Pretrained(
-        bundle.name, bundle.network, bundle.preprocess, bundle.weights_sha256, load_network(stored).state_dict()
-    )
+    network, weights = bundle.network, load_network(stored).state_dict()
+    options = dict(network.options or {})
+    if options.pop("members", 1) > 1:
+        network, weights = replace(network, options=options or None), first_member(weights)
+    return Pretrained(bundle.name, network, bundle.preprocess, bundle.weights_sha256, weights)
 
 
 def _held(fold: Fold | None) -> str:

@@ -29,6 +29,12 @@ def together(members: int, build: Callable[[], nn.Module]) -> nn.Module:
     return build() if members == 1 else Ensemble([build() for _ in range(members)])
 
 
+def first_member(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the first member of an ensemble with that state dict."""
+    start = "members.0."
+    return {name.removeprefix(start): value for name, value in weights.items() if name.startswith(start)}
+
+
 def join_weights(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The state dict of the ensemble whose members have these state dicts."""
     return {f"members.{n}.{name}": value for n, part in enumerate(parts) for name, value in part.items()}

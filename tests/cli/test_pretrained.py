@@ -93,10 +93,24 @@ def test_what_would_be_another_training_is_refused(place, tmp_path, arguments, w
     assert not (tmp_path / "b").exists()
 
 
-def test_networks_of_other_images_and_ensembles_are_refused(place, tmp_path):
+def test_networks_of_other_images_are_refused(place, tmp_path):
     pictures = discs(tmp_path / "set")
     done = train(pictures, "-o", tmp_path / "b", "--pretrained", place / "first")
     assert (done.code, "is for 3-D images, discs holds 2-D ones" in done.err) == (2, True)
-    assert medseg("bundle", "join", place / "first", place / "first", "-o", tmp_path / "two").code == 0
-    done = train(place / "set" / "balls.json", "-o", tmp_path / "b", "--pretrained", tmp_path / "two")
-    assert (done.code, "is an ensemble" in done.err) == (2, True)
+
+
+def test_of_an_ensemble_the_first_network_is_taken_and_none_that_has_seen_all(place, tmp_path):
+    manifest, plan = place / "set" / "balls.json", ("--plan", place / "still.json")
+    assert train(manifest, "-o", tmp_path / "other", "--plan", place / "still.json", "--set", "seed=1").code == 0
+    assert medseg("bundle", "join", place / "first", tmp_path / "other", "-o", tmp_path / "two").code == 0
+    done = train(manifest, "-o", tmp_path / "b", *plan, "--pretrained", tmp_path / "two")
+    assert done.code == 0, done.err
+    first = weights(place / "first")
+    assert all((value == first[name]).all() for name, value in weights(tmp_path / "b").items())
+
+    metadata = tmp_path / "two" / "configs" / "metadata.json"
+    facts = json.loads(metadata.read_text())
+    facts["medseg"]["folds"] = [{"number": 1, "of": 2}, {"number": 2, "of": 2}]
+    metadata.write_text(json.dumps(facts))
+    done = train(manifest, "-o", tmp_path / "c", *plan, "--pretrained", tmp_path / "two")
+    assert (done.code, "has seen all cases of the same data" in done.err) == (2, True)
