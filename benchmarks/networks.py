@@ -64,7 +64,7 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
     spec = replace(suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec, min_voxels=0)  # no masks here
-    widths = spec.network.widths[:LEVELS]
+    widths = spec.network.widths[:LEVELS]  # a shallower plan repeats its coarsest, for the depths to be the same
     widths += widths[-1:] * (LEVELS - len(widths))
     spec = replace(spec, network=replace(spec.network, widths=widths))
     load = [
@@ -116,7 +116,7 @@ def _run(name: str, spec: TrainSpec, budget: str, load: list, work: Path, digest
         "steps": spec.steps,
         "training_seconds": seconds,
         "threads": torch.get_num_threads(),
-        "precision": choose_precision("auto", torch.device("cpu")),
+        "precision": choose_precision(spec.precision, torch.device("cpu")),
         "held_out": str(spec.fold or FOLDS[name]),
         "cases": len(validation),
         "depths": rows,
@@ -180,8 +180,8 @@ def table(options: argparse.Namespace) -> str:
         "",
         f"{len(runs)} of {planned} runs are done.",
         "",
-        "| data | budget | network | depth | seeds | steps | minutes | threads | Dice | M parameters | GFLOP a window "
-        "| ms a window |",
+        "| data | budget | network | depth | seeds | steps | minutes | threads, precision | Dice | M parameters "
+        "| GFLOP a window | ms a window |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     keys = sorted({(run["set"], run["budget"], run["network"]) for run in runs})
@@ -214,7 +214,7 @@ def _verdicts(runs: list[dict]) -> list[str]:
             gains.setdefault((run["set"], BUDGETS["unetpp", run["budget"]]), []).append(gain)
     lines = [
         "",
-        "UNet++ at its deepest head minus UNet, of the same seed (a gain within its spread is chance):",
+        "UNet++ at its deepest head minus UNet, of the same seed (mean, standard deviation over seeds):",
         "",
         "| data | budget | Dice | smallest | largest | seeds won |",
         "| --- | --- | ---: | ---: | ---: | ---: |",

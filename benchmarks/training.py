@@ -122,7 +122,7 @@ def table(runs: list[dict], spec: TrainSpec, target: float, data: str) -> str:
         f"and computes in {choose_precision('auto', torch.device('cpu'))} on this CPU, MONAI does not keep it and "
         "computes in fp32; equal: both keep it and compute in fp32.",
         "",
-        f"| | side | runs | samples/s | s to Dice {target} | Dice at the end | peak MiB |",
+        f"| way | side | runs | samples/s | s to Dice {target} | Dice at the end | peak MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     speeds = {}
@@ -139,7 +139,7 @@ def table(runs: list[dict], spec: TrainSpec, target: float, data: str) -> str:
             peaks = [run["peak_mib"] for run in mine]
             cells = [way, side, str(len(mine)), median_and_range(speeds[side, way], 2), to_target]
             lines.append("| " + " | ".join([*cells, median_and_range(ends, 3), median_and_range(peaks, 0)]) + " |")
-    lines += ["", "Samples/s of medseg over MONAI's, round by round:", "", "| | target | ratio |", "|---|---|---|"]
+    lines += ["", "Samples/s of medseg over MONAI's, round by round:", "", "| way | target | ratio |", "|---|---|---|"]
     for way, aim in zip(WAYS, AIMS, strict=True):
         rounds = zip(speeds["medseg", way], speeds["MONAI", way], strict=True)
         lines.append(f"| {way} | >= {aim}x | {median_and_range([ours / theirs for ours, theirs in rounds], 2)} |")

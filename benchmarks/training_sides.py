@@ -171,7 +171,7 @@ def main(side: str, way: str, manifest: str, plan: str) -> None:
     if side == "medseg" or way == "equal":
         keep_freed_memory()  # as `medseg train` does
     described, spec = read_manifest(Path(manifest)), from_plain(TrainSpec, json.loads(Path(plan).read_text()))
-    if side != "medseg" or way == "equal":
+    if way == "equal":
         spec = replace(spec, precision="fp32")
     root = data_root(described, Path(manifest), None)
     training, validation = (

@@ -15,10 +15,11 @@ from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import BatchSpec
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.geometry import Geometry
-from medseg.domain.manifest import SPLITS, Case, Manifest
+from medseg.domain.manifest import SPLITS, Case, Manifest, Split
 from medseg.domain.spec import to_plain
 from medseg.engines.plan import OptimiserSpec, TrainSpec
 from medseg.io.manifest import read_manifest, write_manifest
+from medseg.io.manifest_build import sha256_of
 from medseg.io.nifti import write_nifti_image
 from medseg.losses import LossSpec
 from medseg.networks.build import NetworkSpec
@@ -42,7 +43,7 @@ def balls(folder: Path, counts: Sequence[int] = (4, 2, 2), size: int = 16) -> Pa
         image = generator.normal(0, 12, mask.shape) + np.select([mask == 255, mask == 1], [210, 120], 30)
         for voxels, name in ((image.clip(0, 255).astype(np.uint8), f"{n}.nii.gz"), (mask, f"{n}_mask.nii.gz")):
             write_nifti_image(voxels, Geometry(mask.shape, RAS_1MM), folder / "data" / name)
-        cases.append(Case(f"case{n}", f"{n}.nii.gz", f"{n}_mask.nii.gz", f"g{n}", split, ("0" * 64,) * 2))
+        cases.append(_case(folder / "data", n, ".nii.gz", split))
     head = ("balls", "Balls in noise.", "Made in code.", "CC0-1.0", "data", "MR", 3, 1)
     write_manifest(Manifest(*head, ORGANS, tuple(cases), {"1": 1, "255": 5}), folder / "balls.json")
     return folder / "balls.json"
@@ -62,7 +63,7 @@ def discs(folder: Path, counts: Sequence[int] = (4, 2, 2), size: int = 48) -> Pa
         grey = generator.normal(0, 8, (3, *mask.shape)) + np.where(mask > 0, 70, 200)
         Image.fromarray(grey.clip(0, 255).astype(np.uint8).T.copy()).save(folder / "data" / f"{n}.png")
         Image.fromarray(mask.T.copy()).save(folder / "data" / f"{n}_mask.png")
-        cases.append(Case(f"case{n}", f"{n}.png", f"{n}_mask.png", f"g{n}", split, ("0" * 64,) * 2))
+        cases.append(_case(folder / "data", n, ".png", split))
     head = ("discs", "Discs in noise.", "Made in code.", "CC0-1.0", "data", "microscopy", 2, 3)
     write_manifest(Manifest(*head, NUCLEI, tuple(cases)), folder / "discs.json")
     return folder / "discs.json"
@@ -92,6 +93,12 @@ def write_plan(spec: TrainSpec, path: Path, **changes: object) -> Path:
     """As `medseg train --plan` reads it."""
     path.write_text(json.dumps(to_plain(replace(spec, **changes))))
     return path
+
+
+def _case(data: Path, n: int, ending: str, split: Split) -> Case:
+    names = f"{n}{ending}", f"{n}_mask{ending}"
+    image, mask = (sha256_of(data / name) for name in names)
+    return Case(f"case{n}", *names, f"g{n}", split, (image, mask))
 
 
 def _distance(centre: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:

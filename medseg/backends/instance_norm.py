@@ -12,13 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-InstanceNorm = nn.InstanceNorm2d | nn.InstanceNorm3d
-
 
 class LayoutKeepingNorm(nn.InstanceNorm3d):
     """(B, C, D, H, W) -> (B, C, D, H, W) in the same layout: torch's instance norm, up to rounding."""
 
-    def __init__(self, norm: InstanceNorm):
+    def __init__(self, norm: nn.InstanceNorm3d):
         """In place of a norm with weights, which it takes over."""
         super().__init__(norm.num_features, norm.eps, affine=False)  # it makes none of its own
         self.weight, self.bias = norm.weight, norm.bias
@@ -33,13 +31,19 @@ class LayoutKeepingNorm(nn.InstanceNorm3d):
 class OwningNorm(nn.Module):
     """(B, C, *S) -> (B, C, *S), contiguous and no view: torch's instance norm, up to rounding."""
 
-    def __init__(self, norm: InstanceNorm):
+    def __init__(self, norm: nn.InstanceNorm2d | nn.InstanceNorm3d):
         """In place of a norm with weights, which it takes over."""
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+        self._ndim = 4 if isinstance(norm, nn.InstanceNorm2d) else 5
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, *S) -> (B, C, *S): each channel is a group of its own."""
+        """(B, C, *S) -> (B, C, *S): each channel is a group of its own.
+
+        Raises: ValueError for maps of one voxel, which torch's norm refuses too, and without an axis for the batch.
+        """
+        if x.ndim != self._ndim:
+            raise ValueError(f"expected {self._ndim} axes, of batch, channels and space, got input size {x.shape}")
         if x[0, 0].numel() == 1:
             raise ValueError(f"Expected more than 1 spatial element when training, got input size {x.shape}")
         return functional.group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, self.eps)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 import torch
 from torch import Tensor, nn
 
-from medseg.backends.instance_norm import InstanceNorm, LayoutKeepingNorm, OwningNorm
+from medseg.backends.instance_norm import LayoutKeepingNorm, OwningNorm
 from medseg.backends.precision import Precision
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)  # the first: batch and instance norms
@@ -32,9 +30,9 @@ def lay_out(network: nn.Module, layout: torch.memory_format) -> nn.Module:
 def lay_out_for_training(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
     """The network itself, as it is trained fastest, its weights and their names unchanged.
 
-    On a CPU instance norms give maps of their own, no views. In fp32 there, the gradients of a 3-D convolution's
-    weights take half the time with channels last, so networks that keep this layout throughout, having no other norms
-    than instance norms, are laid out so. In 2-D they take three times as long.
+    On a CPU instance norms with weights give maps of their own, no views. In fp32 there, the gradients of a 3-D
+    convolution's weights take half the time with channels last, so networks that keep this layout throughout, having
+    no other norms than such, are laid out so. In 2-D they take three times as long.
     """
     if device.type != "cpu":
         return network
@@ -42,19 +40,19 @@ def lay_out_for_training(network: nn.Module, device: torch.device, precision: Pr
     keep_layout = (
         (precision, channels_last(network)) == ("fp32", torch.channels_last_3d)
         and len(norms) > 0
-        and all(isinstance(norm, nn.InstanceNorm3d) and _is_weighted(norm) for norm in norms)
+        and all(type(norm) is nn.InstanceNorm3d and _has_weights_alone(norm) for norm in norms)
     )
     if keep_layout:
         lay_out(network, torch.channels_last_3d)
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if _is_weighted(child):
-                setattr(module, name, LayoutKeepingNorm(child) if keep_layout else OwningNorm(child))
+            if type(child) is nn.InstanceNorm3d and keep_layout:
+                setattr(module, name, LayoutKeepingNorm(child))
+            elif (type(child) is nn.InstanceNorm2d or type(child) is nn.InstanceNorm3d) and _has_weights_alone(child):
+                setattr(module, name, OwningNorm(child))
     return network
 
 
-def _is_weighted(module: nn.Module) -> TypeGuard[InstanceNorm]:
-    """Whether it is an instance norm of maps with weights and nothing that it keeps from step to step."""
-    if type(module) is nn.InstanceNorm2d or type(module) is nn.InstanceNorm3d:
-        return module.affine and not module.track_running_stats
-    return False
+def _has_weights_alone(norm: nn.InstanceNorm2d | nn.InstanceNorm3d) -> bool:
+    """Whether it has weights, and keeps nothing from step to step."""
+    return norm.affine and not norm.track_running_stats

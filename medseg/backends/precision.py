@@ -25,7 +25,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     Raises: ResourceError for fp16 on a CPU, which has no fast way to compute in it.
     """
     if wanted == "fp16" and device.type == "cpu":
-        raise ResourceError("--precision fp16: CPUs do not compute in it; give bf16 or fp32")
+        raise ResourceError("precision fp16: CPUs do not compute in it; give bf16 or fp32")
     if wanted in ("fp32", "bf16", "fp16"):
         return wanted  # type: ignore[return-value]
     if device.type == "cuda":

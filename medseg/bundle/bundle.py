@@ -122,7 +122,7 @@ class Bundle:
     weights_sha256: digest of models/model.pt; checked before it is loaded.
     flip_axes:      array axes of the network's grid along which it was trained with mirror images.
     fold:           the part of a cross-validation that did not train the network.
-    folds:          of an ensemble, those of its members where they differ: together they have seen the whole data set.
+    seen:           the digests of the images that trained it, as `image_digests` gives them; (): they are not known.
     slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
     pixel_mm:       the pixels that such slices are brought to, as those of the training were; None: as they are.
     depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
@@ -145,7 +145,7 @@ class Bundle:
     field_of_view: FieldOfView | None = None
     flip_axes: tuple[int, ...] = ()
     fold: Fold | None = None
-    folds: tuple[Fold, ...] = ()
+    seen: tuple[str, ...] = ()
     depths: tuple[DepthScore, ...] = ()
     slices: SliceKind | None = None
     pixel_mm: float | None = None

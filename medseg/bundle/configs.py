@@ -15,8 +15,7 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 
 # Of a bundle; left out of its metadata where empty.
 _OPTIONAL = (
-    "field_of_view", "spacing_range", "localiser", "flip_axes", "fold", "folds", "slices", "pixel_mm", "depths",
-    "quality",
+    "field_of_view", "spacing_range", "localiser", "flip_axes", "fold", "slices", "pixel_mm", "depths", "quality",
 )  # fmt: skip
 
 
@@ -225,4 +224,5 @@ def own_metadata(bundle: Bundle) -> dict[str, Any]:
         "labels": to_plain(bundle.labels),
         "weights_sha256": bundle.weights_sha256,
         **{name: to_plain(getattr(bundle, name)) for name in _OPTIONAL if getattr(bundle, name)},
+        **({"seen": " ".join(bundle.seen)} if bundle.seen else {}),
     }

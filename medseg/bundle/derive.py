@@ -23,6 +23,9 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
     """
     if len(parts) < 2:
         raise UsageError("an ensemble needs at least two bundles")
+    for part in parts:
+        if (part.bundle.network.options or {}).get("members", 1) > 1:
+            raise UsageError(f"{part.folder}: is an ensemble already; join the bundles it was made of")
     view = _joined_view([part.bundle.field_of_view for part in parts])
     first, *others = [replace(_form(part.bundle), field_of_view=view) for part in parts]
     for part, other in zip(parts[1:], others, strict=True):
@@ -30,13 +33,17 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
             if getattr(other, field) != value:
                 raise UsageError(f"{part.folder}: its {field} is not that of {parts[0].folder}; they cannot be joined")
     options = {**(first.network.options or {}), "members": len(parts)}
-    if (first.network.options or {}).get("members", 1) > 1:
-        raise UsageError(f"{parts[0].folder}: is an ensemble already; join the bundles it was made of")
     network = replace(first.network, options=options)
     weights = join_weights([load_network(part).state_dict() for part in parts])
-    held = [part.bundle.fold for part in parts]
-    fold, folds = (held[0], ()) if len(set(held)) == 1 else (None, tuple(one for one in held if one is not None))
-    return replace(first, name=name, version=parts[0].bundle.version, network=network, fold=fold, folds=folds), weights
+    folds = {part.bundle.fold for part in parts}
+    return replace(
+        first,
+        name=name,
+        version=parts[0].bundle.version,
+        network=network,
+        fold=folds.pop() if len(folds) == 1 else None,
+        seen=tuple(sorted({digest for part in parts for digest in part.bundle.seen})),
+    ), weights
 
 
 def _joined_view(views: Sequence[FieldOfView | None]) -> FieldOfView | None:
@@ -69,6 +76,7 @@ def pruned(stored: StoredBundle, depth: int, name: str) -> tuple[Bundle, dict[st
         name=name,
         version=stored.bundle.version,
         fold=stored.bundle.fold,
+        seen=stored.bundle.seen,
         depths=tuple(score for score in stored.bundle.depths if score.depth <= depth),
     ), kept
 
@@ -82,4 +90,6 @@ def parameters_of_depth(stored: StoredBundle, depth: int) -> int:
 
 def _form(bundle: Bundle) -> Bundle:
     """What bundles of one training plan share; what was measured or added afterwards is left out."""
-    return replace(bundle, name="", version="", weights_sha256="", fold=None, depths=(), quality=None, localiser=None)
+    return replace(
+        bundle, name="", version="", weights_sha256="", fold=None, seen=(), depths=(), quality=None, localiser=None
+    )

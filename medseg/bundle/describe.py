@@ -8,7 +8,7 @@ import numpy as np
 
 from medseg.bundle.bundle import Bundle, FieldOfView, PostprocessSpec, SpacingRange
 from medseg.domain.geometry import Float64Array
-from medseg.domain.manifest import Manifest
+from medseg.domain.manifest import Manifest, image_digests
 from medseg.engines.plan import TrainSpec
 
 _CROP_MM = 100.0
@@ -41,6 +41,7 @@ def describe(name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64
         spacing_range=spacing_range(spec.preprocess.spacing_mm) if spec.preprocess.spacing_mm is not None else None,
         flip_axes=spec.augment.flip_axes,
         fold=spec.fold,
+        seen=image_digests(manifest.part("train")),
     )
 
 

@@ -25,18 +25,18 @@ def join(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the new bundle.")],
 ) -> None:
     """Make a bundle whose answer is the mean of several; it costs as much time as all of them."""
-    pack_joined(bundles, output, output.name)
+    pack_joined(bundles, output)
 
 
-def pack_joined(bundles: list[str], output: Path, name: str) -> None:
-    """The ensemble of the bundles, under that name, in the folder."""
+def pack_joined(bundles: list[str], output: Path) -> None:
+    """The ensemble of the bundles, packed in the folder and called as it is."""
     from medseg.bundle.derive import joined
     from medseg.bundle.store import find_bundle
 
     parts = [find_bundle(bundle) for bundle in bundles]
-    bundle, weights = joined(parts, name)
+    bundle, weights = joined(parts, output.resolve().name)
     names = ", ".join(f"`{part.bundle.name}`" for part in parts)
-    _pack(bundle, weights, output, f"The mean of the answers of {names}, joined by `medseg bundle join`.")
+    _pack(bundle, weights, output, f"The mean of the answers of {names}.")
 
 
 @app.command("prune")

@@ -21,7 +21,7 @@ def crossval(
     seed: Annotated[int, typer.Option(help="The same seed gives the same weights.")] = 0,
     plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the plan; may be repeated.")] = None,
-    join: Annotated[bool, typer.Option("--join", help="Pack their ensemble too, as OUTPUT/joined.")] = False,
+    join: Annotated[bool, typer.Option("--join", help="Pack their ensemble too, in OUTPUT.")] = False,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -31,12 +31,10 @@ def crossval(
 
     What is done stays done: the same command goes on after any stop.
     """
-    import json
-
     from medseg.bundle.store import find_bundle
     from medseg.cli.bundle_make import pack_joined
     from medseg.cli.train import train
-    from medseg.io.files import require_writable, write_text
+    from medseg.io.files import require_writable
     from medseg.metrics.table import ScoreTable
 
     require_writable(output)
@@ -51,24 +49,22 @@ def crossval(
             )  # fmt: skip
     scored = [_scores(folder, manifest, data, device, threads, quiet) for folder in bundles]
     table = pooled([ScoreTable.from_dict(one) for one in scored])
+    weights_sha256 = [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles]
     facts = {
         "manifest": manifest.stem,
         "folds": folds,
-        "weights_sha256": [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles],
+        "weights_sha256": weights_sha256,
     }
-    places = [output]
+    _write_tables(output, table, facts)
     if join:
-        joined = output / "joined"
-        if joined.exists():
-            _require_members(joined, bundles)
+        ensemble = output / output.resolve().name
+        if ensemble.exists():
+            _require_members(ensemble, weights_sha256)
         else:
-            pack_joined([str(folder) for folder in bundles], joined, output.resolve().name)
+            pack_joined([str(folder) for folder in bundles], ensemble)
         choices = _choices(network, steps, seed, plan, settings)
-        _fill_card(joined, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
-        places.append(joined / "docs")
-    for folder in places:
-        write_text(folder / "scores_crossval.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
-        write_text(folder / "scores_crossval.csv", table.to_csv())
+        _fill_card(ensemble, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
+        _write_tables(ensemble / "docs", table, facts)
     print(table.to_markdown(), end="")
     print(f"medseg: {folds} folds; tables in {output}", file=sys.stderr)
 
@@ -88,19 +84,25 @@ def _choices(network: str, steps: int | None, seed: int, plan: Path | None, sett
     return "".join([*named, *([f" --plan {plan.name}"] if plan else []), *(f" --set {one}" for one in settings or [])])
 
 
-def _require_members(ensemble: Path, bundles: list[Path]) -> None:
-    """Raises: UsageError if the ensemble is of other weights than the bundles have now."""
-    import hashlib
+def _write_tables(folder: Path, table: ScoreTable, facts: dict[str, Any]) -> None:
+    import json
 
-    from medseg.bundle.derive import joined
-    from medseg.bundle.store import find_bundle
-    from medseg.bundle.weights import weights_bytes
+    from medseg.io.files import write_text
+
+    write_text(folder / "scores_crossval.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
+    write_text(folder / "scores_crossval.csv", table.to_csv())
+
+
+def _require_members(ensemble: Path, weights_sha256: list[str]) -> None:
+    """Raises: UsageError if the ensemble is of other weights than the folds have now, or was not finished."""
+    import json
+
     from medseg.domain.errors import UsageError
 
-    _, wanted = joined([find_bundle(str(folder)) for folder in bundles], ensemble.name)
-    if hashlib.sha256(weights_bytes(wanted)).hexdigest() != find_bundle(str(ensemble)).bundle.weights_sha256:
+    told = ensemble / "docs" / "scores_crossval.json"
+    if not told.exists() or json.loads(told.read_text(encoding="utf-8"))["weights_sha256"] != weights_sha256:
         raise UsageError(
-            f"{ensemble}: is of other weights than the {len(bundles)} folds beside it; move it away, and it is packed "
+            f"{ensemble}: is not the ensemble of the folds beside it as they are now; move it away, and it is packed "
             "anew"
         )
 

@@ -84,7 +84,7 @@ def evaluate(
 
 
 def _fill_card(done: Evaluation, manifest: Path) -> None:
-    from medseg.cli.evaluating import fill_card
+    from medseg.cli.evaluating import HELD_OUT, fill_card
 
     stored, table, facts = cast("StoredBundle", done.stored), done.table, done.facts
     named = manifest.name if manifest.is_absolute() else manifest.as_posix()
@@ -93,7 +93,7 @@ def _fill_card(done: Evaluation, manifest: Path) -> None:
     if facts["tolerance"] != 1:
         command += f" --tolerance {facts['tolerance']:g}"
     scored = facts["cases"] - len(table.refused)
-    what = f"cases of fold {stored.bundle.fold}" if stored.bundle.fold else "test cases"
+    what = f"cases of fold {stored.bundle.fold}" if facts["split"] == HELD_OUT else "test cases"
     count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
     told = f"{count}, which neither trained the network nor picked its weights"
     fill_card(stored, table, told, facts["distance_unit"], f"{facts['precision']} on {facts['device']}", command)

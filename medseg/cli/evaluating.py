@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from medseg.backends.precision import Precision
-    from medseg.bundle.bundle import StoredBundle
+    from medseg.bundle.bundle import Bundle, StoredBundle
     from medseg.bundle.foreign import ForeignBundle
     from medseg.domain.manifest import Case, Manifest, Split
     from medseg.domain.volume import Volume
@@ -55,24 +55,16 @@ class Settings:
         name, fold = stored.name if isinstance(stored, ForeignBundle) else stored.bundle.name, own.fold if own else None
         if self.split not in (*SPLITS, HELD_OUT):
             raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT))}")
-        if own and own.folds and own.data_source == self.described.source:
-            raise UsageError(
-                f"--split {self.split}: bundle {name} joins networks that held out {', '.join(map(str, own.folds))}: "
-                "they have seen every case of this data set; score them one by one"
-            )
         if self.split == HELD_OUT:
             if fold is None:
                 raise UsageError(f"--split {HELD_OUT}: bundle {name} was not trained with --fold")
             cases = held_out(self.described, fold).part("validation")
-        elif fold is not None:
-            raise UsageError(
-                f"--split {self.split}: bundle {name} was trained on all folds but {fold}, whatever the "
-                f"split; give --split {HELD_OUT}"
-            )
         else:
             cases = self.described.part(cast("Split", self.split))
         if not cases:
             raise InputError(f"{self.manifest}: has no {self.split} cases")
+        if own and (fold or self.split != "train"):
+            _require_unseen(own, cases, self.split)
         if isinstance(stored, ForeignBundle):
             from medseg.inference.foreign_labels import require_labels
 
@@ -80,6 +72,26 @@ class Settings:
         elif self.described.labels != stored.bundle.labels:
             raise InputError(f"{self.manifest}: its label table is not that of bundle {name}; compare both")
         return cases
+
+
+def _require_unseen(bundle: Bundle, cases: tuple[Case, ...], split: str) -> None:
+    """Raises: UsageError where images among the cases trained the bundle, or may have."""
+    from medseg.domain.errors import UsageError
+    from medseg.domain.manifest import image_digests
+
+    instead = f"give --split {HELD_OUT}" if bundle.fold else "score it on images that it has not seen"
+    if bundle.fold and not bundle.seen and split != HELD_OUT:
+        raise UsageError(
+            f"--split {split}: bundle {bundle.name} was trained on all folds but {bundle.fold}, whatever the split; "
+            f"{instead}"
+        )
+    seen = set(bundle.seen)
+    trained = [case.id for case in cases if seen.intersection(image_digests([case]))]
+    if trained:
+        raise UsageError(
+            f"--split {split}: {len(trained)} of its {len(cases)} images trained bundle {bundle.name}, {trained[0]} "
+            f"for one; {instead}"
+        )
 
 
 @dataclass(frozen=True, eq=False)

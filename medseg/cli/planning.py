@@ -79,6 +79,7 @@ def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) ->
     from medseg.bundle.store import find_bundle
     from medseg.bundle.weights import load_network
     from medseg.domain.errors import UsageError
+    from medseg.domain.manifest import image_digests
     from medseg.engines.pretrained import Pretrained
     from medseg.networks.ensemble import first_member
 
@@ -91,9 +92,14 @@ def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) ->
         )
     if preset not in ("unet", bundle.network.preset):
         raise UsageError(f"--pretrained {name}: is a {bundle.network.preset}; leave out --network {preset}")
-    if bundle.data_source == manifest.source and bundle.folds:
-        raise UsageError(f"--pretrained {name}: has seen all cases of the same data; none would be left to score")
-    if bundle.data_source == manifest.source and bundle.fold != fold:
+    seen, scored = set(bundle.seen), [case for case in manifest.cases if case.split != "train"]
+    known = sum(not seen.isdisjoint(image_digests([case])) for case in scored)
+    if known:
+        raise UsageError(
+            f"--pretrained {name}: has seen {known} of the {len(scored)} images that are to be scored; start from "
+            "another, or hold out what it held out"
+        )
+    if not seen and bundle.data_source == manifest.source and bundle.fold != fold:
         raise UsageError(
             f"--pretrained {name}: was trained on {_held(bundle.fold)} of the same data, which is not "
             f"{_held(fold)}: cases to be scored may be among those it has seen; hold out what it held out"

@@ -141,6 +141,7 @@ def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
     """Everything that can be refused is refused here, before the work; the first process settles for all."""
     from dataclasses import replace
 
+    from medseg.backends.precision import choose_precision
     from medseg.bundle.describe import describe
     from medseg.cli import planning
     from medseg.domain.errors import InputError, OutputError, UsageError
@@ -177,6 +178,7 @@ def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
         raise UsageError(f"the plan holds out fold {spec.fold}; say so with --fold {spec.fold}")
     spec = planning.started(spec, pretrained)
     describe(place.output.name, described, spec, None)  # raises where it could not be packed
+    choose_precision(spec.precision, chosen)  # raises where the device does not compute in it
     return Settled(described, root, spec, suggestion, pretrained)
 
 

@@ -139,6 +139,11 @@ def _digest(group: str) -> int:
     return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big")
 
 
+def image_digests(cases: Iterable[Case]) -> tuple[str, ...]:
+    """By which images are known again, wherever they lie: 12 digits of each file's sha256, sorted."""
+    return tuple(sorted({case.sha256[0][:12] for case in cases}))
+
+
 def kinds(cases: Iterable[Case]) -> tuple[str, ...]:
     """The named subsets that occur, sorted."""
     return tuple(sorted({case.kind for case in cases if case.kind}))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.backends.precision import Precision
 from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import BatchSpec, MaskToTarget, Sample
 from medseg.data.preprocess import PreprocessSpec
@@ -51,9 +52,9 @@ class TrainSpec:
                       the step is that of the whole batch. All parts but one are computed forwards twice.
     min_voxels:       smaller connected pieces of a label, or smaller instances, become background in the masks of the
                       bundle; the training does not know of it.
+    pretrained:       sha256 of the bundle's weights that the training starts from; "": drawn at random.
     precision:        that the network computes in; "auto": bfloat16 where the device multiplies it, else fp16 on CUDA
                       and fp32 on a CPU.
-    pretrained:       sha256 of the bundle's weights that the training starts from; "": drawn at random.
     """
 
     network: NetworkSpec
@@ -74,7 +75,7 @@ class TrainSpec:
     accumulate: int = 1
     min_voxels: int = 0
     pretrained: str = ""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         if not 1 <= self.accumulate <= self.batch.count:

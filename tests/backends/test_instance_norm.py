@@ -78,6 +78,13 @@ def test_a_map_of_one_voxel_is_refused_as_torch_refuses_it(kind):
         kind(a_norm(3))(torch.zeros(2, 3, 1, 1, 1, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("size", [(3, 4, 3), (2, 3, 4, 3, 5)])
+def test_a_map_of_other_axes_is_refused(size):
+    """(C, H, W) with C equal to H would be normalised along the wrong axis."""
+    with pytest.raises(ValueError, match="expected 4 axes"):
+        OwningNorm(a_norm(3, torch.float32, 2))(torch.zeros(size))
+
+
 @both
 def test_the_weights_are_the_same_parameters_under_the_same_names(kind):
     norm = a_norm(3)

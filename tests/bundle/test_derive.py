@@ -61,13 +61,17 @@ def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
         joined([both, both], "x")
 
 
-def test_an_ensemble_knows_what_its_members_have_seen(tmp_path):
-    parts = folds(tmp_path)
+def test_an_ensemble_has_seen_what_any_of_its_members_has(tmp_path):
+    parts = [
+        replace(part, bundle=replace(part.bundle, seen=seen))
+        for part, seen in zip(folds(tmp_path), [("a1", "b2"), ("b2", "c3")], strict=True)
+    ]
     bundle, weights = joined(parts, "both")
     pack(bundle, weights, tmp_path / "both", "card")
-    assert read_bundle(tmp_path / "both").bundle.folds == (Fold(1, 2), Fold(2, 2))
+    assert read_bundle(tmp_path / "both").bundle.seen == ("a1", "b2", "c3")
+    assert bundle.fold is None
     seeds = [replace(part, bundle=replace(part.bundle, fold=Fold(1, 2))) for part in parts]
-    assert (joined(seeds, "seeds")[0].fold, joined(seeds, "seeds")[0].folds) == (Fold(1, 2), ())
+    assert joined(seeds, "seeds")[0].fold == Fold(1, 2)
 
 
 def test_folds_that_saw_other_sizes_are_joined_to_the_widest(tmp_path):

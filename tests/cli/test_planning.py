@@ -33,6 +33,7 @@ def test_single_values_are_replaced(manifest):
         ("steps.count=3", "steps holds no further keys"),
         ("batch.count", "give KEY=VALUE"),
         ("keep=first", "'first' is not one of 'best', 'last'"),
+        ("precision=half", "precision"),
     ],
 )
 def test_settings_that_are_none_are_refused(manifest, setting, reason):
@@ -55,6 +56,13 @@ def test_defaults_are_explained_kept_and_changed(manifest, tmp_path):
     plan = json.loads((work / "plan.json").read_text())
     assert (plan["network"]["widths"], plan["network"]["options"]["block"]) == ([2, 4], "separable")
     assert medseg("bundle", "check", tmp_path / "b").code == 0
+
+
+def test_a_precision_that_the_device_has_not_is_refused_before_the_work(manifest, tmp_path):
+    settings = ("--steps", "1", "--device", "cpu", "--set", "precision=fp16")
+    done = medseg("train", manifest, "-o", tmp_path / "b", *settings, "-q")
+    assert (done.code, len(done.lines)) == (6, 1)
+    assert "precision fp16: CPUs do not compute in it" in done.err
 
 
 def test_a_fold_is_held_out_and_picks_nothing(manifest, tmp_path):

@@ -70,6 +70,20 @@ def test_cut_patches_keep_the_shape_of_the_image():
     assert suggest(VOLUMES, SEEN_3D, CPU).spec.batch.size == (32, 48, 32)
 
 
+@pytest.mark.parametrize(
+    ("shape", "device", "widths"),
+    [
+        ((36, 50, 35), CPU, (16, 32, 64, 128)),
+        ((200, 200, 20), GPU, (16, 32, 64, 128)),
+        ((20, 20, 20), GPU, (16, 32, 64)),
+    ],
+    ids=["its longest edge would fall to 3 voxels", "thin, but wide", "small"],
+)
+def test_levels_leave_something_to_look_at(shape, device, widths):
+    seen = replace(SEEN_3D, shape=shape, piece_voxels=(13.5, 20.0))
+    assert suggest(VOLUMES, seen, device).spec.network.widths == widths
+
+
 def test_small_things_get_every_voxel_and_large_ones_patches_on_a_cpu_only():
     patches = [
         (suggest(VOLUMES, replace(SEEN_3D, piece_voxels=(small, 20.0)), device).spec.network.options or {}).get("patch")

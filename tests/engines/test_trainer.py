@@ -77,6 +77,15 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(preset, discs, disc_sa
     assert not same(first, other)
 
 
+def test_the_plan_says_in_which_numbers_it_computes(discs, disc_samples, tmp_path):
+    spec = replace(discs.spec, steps=2, epoch_steps=2)
+    exact, rounded = (
+        train(replace(spec, precision=precision), disc_samples, tmp_path / precision)[0].history[0]["loss"]
+        for precision in ("fp32", "bf16")
+    )
+    assert exact != rounded == pytest.approx(exact, abs=0.02)
+
+
 # Stop and go on: ten steps in epochs of 4, 4 and 2; a validation reports once more than its steps
 
 
