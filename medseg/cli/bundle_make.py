@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medseg.bundle.bundle import Bundle
+    from medseg.metrics.quality import QualityFit
 
 Manifest = Annotated[Path, typer.Argument(help="A labelled data set that did not train the bundle.")]
 Split = Annotated[str, typer.Option(help="validation, test or held-out.")]
@@ -123,10 +124,15 @@ def quality(
         raise InputError(f"{manifest}: {len(scores)} cases of the {split} split are too few; {LEAST_CASES} tell a line")
     fit = fit_quality([agreements[case] for case in scores], list(scores.values()), poor)
     renew(stored, quality=fit)
-    print(
+    print(in_words(fit))
+
+
+def in_words(fit: QualityFit) -> str:
+    """What agreement foretells, in one line."""
+    return (
         f"expected Dice = {fit.intercept:.3f} + {fit.slope:.3f} x agreement; on cases not in the fit: correlation "
         f"{fit.correlation:.3f}, sensitivity {_percent(fit.sensitivity)}, specificity {_percent(fit.specificity)} for "
-        f"Dice below {poor:g} ({fit.cases} cases)"
+        f"Dice below {fit.poor:g} ({fit.cases} cases)"
     )
 
 

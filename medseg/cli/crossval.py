@@ -22,6 +22,7 @@ def crossval(
     plan: Annotated[Path | None, typer.Option(help="A plan.json to train by, instead of the defaults.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the plan; may be repeated.")] = None,
     join: Annotated[bool, typer.Option("--join", help="Pack their ensemble too, in OUTPUT.")] = False,
+    poor: Annotated[float, typer.Option(help="With --join: Dice below which a mask is called poor.")] = 0.7,
     data: Annotated[Path | None, typer.Option(help="Folder of the images, if not the manifest's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
@@ -47,7 +48,7 @@ def crossval(
                 manifest, folder, network, steps, seed, plan, settings, f"{number}/{folds}", data,
                 device=device, threads=threads, quiet=quiet,
             )  # fmt: skip
-    scored = [_scores(folder, manifest, data, device, threads, quiet) for folder in bundles]
+    scored = [_scores(folder, manifest, data, device, threads, quiet, join) for folder in bundles]
     table = pooled([ScoreTable.from_dict(one) for one in scored])
     weights_sha256 = [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles]
     facts = {
@@ -65,6 +66,7 @@ def crossval(
         choices = _choices(network, steps, seed, plan, settings)
         _fill_card(ensemble, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
         _write_tables(ensemble / "docs", table, facts)
+        _foretell(ensemble, table, scored, poor)
     print(table.to_markdown(), end="")
     print(f"medseg: {folds} folds; tables in {output}", file=sys.stderr)
 
@@ -121,24 +123,48 @@ def _fill_card(joined: Path, table: ScoreTable, folds: list[dict[str, Any]], com
     fill_card(find_bundle(str(joined)), table, told, folds[0]["distance_unit"], ", ".join(ways), command)
 
 
+def _foretell(joined: Path, table: ScoreTable, folds: list[dict[str, Any]], poor: float) -> None:
+    """The ensemble learns what the agreement of a member's mirror images foretells, from each case's own fold."""
+    from dataclasses import replace
+
+    from medseg.bundle.renew import renew
+    from medseg.bundle.store import find_bundle
+    from medseg.cli.bundle_make import in_words
+    from medseg.metrics.quality import LEAST_CASES, fit_quality
+    from medseg.metrics.table import case_means
+
+    agreements = {case: value for fold in folds for case, value in fold.get("agreements", {}).items()}
+    scores = {case: score for case, score in case_means(table.rows, "Dice").items() if case in agreements}
+    if len(scores) >= LEAST_CASES:
+        fit = fit_quality([agreements[case] for case in scores], list(scores.values()), poor)
+        renew(find_bundle(str(joined)), quality=replace(fit, of_member=True))
+        print(f"medseg: {in_words(fit)}", file=sys.stderr)
+
+
 def _scores(
-    folder: Path, manifest: Path, data: Path | None, device: str, threads: int | None, quiet: bool
+    folder: Path, manifest: Path, data: Path | None, device: str, threads: int | None, quiet: bool, compare: bool
 ) -> dict[str, Any]:
-    """Of the fold held out, as plain data; measured once, then read from the bundle's docs."""
+    """Of the fold held out, as plain data; measured once, then read from the bundle's docs.
+
+    compare: also how well mirror images agree, where the training saw some.
+    """
     import json
 
     from medseg.bundle.store import find_bundle
     from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
+    from medseg.domain.wishes import Wishes
     from medseg.io.files import write_text
     from medseg.io.manifest import read_manifest
 
     stored = find_bundle(str(folder))
+    wishes = Wishes(quality=compare and bool(stored.bundle.flip_axes))
     kept = folder / "docs" / f"scores_{HELD_OUT}.json"
     if kept.exists():
         found = json.loads(kept.read_text(encoding="utf-8"))
-        if found.get("weights_sha256") == stored.bundle.weights_sha256:
+        enough = "agreements" in found or not wishes.quality
+        if enough and found.get("weights_sha256") == stored.bundle.weights_sha256:
             return found
-    settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet)
+    settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet, wishes)
     done = evaluate_bundle(stored, settings.cases_for(stored), settings)
     require_some(done)
     write_text(kept, json.dumps(done.to_dict(), indent=1) + "\n")

@@ -113,7 +113,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return self.facts | {"seconds": dict(self.evaluated.seconds)} | self.table.to_dict()
+        compared = {"agreements": dict(self.evaluated.agreements)} if self.evaluated.agreements else {}
+        return self.facts | {"seconds": dict(self.evaluated.seconds)} | compared | self.table.to_dict()
 
 
 def fill_card(stored: StoredBundle, table: ScoreTable, told: str, distance_unit: str, ways: str, command: str) -> None:

@@ -35,7 +35,8 @@ class Model:
     body:     the network up to its features, and `head` what makes logits of them, where windows are better blended as
               features; else both None.
     template: the localiser's.
-    voters:   further answers to compare with: shallower heads, members of an ensemble, or mirror images.
+    voters:   answers that are compared: shallower heads, members of an ensemble, or mirror images.
+    votes:    whether the network's own answer is compared with them.
     settings: what was asked for beside the bundle's own values; stands in the report.
     backends: what runs `network`, then what runs the voters.
     """
@@ -49,6 +50,7 @@ class Model:
     head: Head | None = None
     template: Volume | None = None
     voters: tuple[Network, ...] = ()
+    votes: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
     backends: tuple[Backend, ...] = ()
 
@@ -119,7 +121,8 @@ def load_model(
     wanted: Network = whole
     body: Network | None = None if split is None else backend
     exact = eager(network, device, "fp32", depth)
-    others, voters = _voters(network, whole, bundle, depth) if wishes.quality else ((), ())
+    by_member = isinstance(network, Ensemble) and bundle.quality is not None and bundle.quality.of_member
+    others, voters = _voters(network, whole, bundle, depth, by_member) if wishes.quality else ((), ())
     if wishes.tta:
         wanted, exact = mirrored(wanted, bundle.flip_axes), mirrored(exact, bundle.flip_axes)
         if body is not None:  # a head that looks at each voxel alone may wait for the mean
@@ -134,6 +137,7 @@ def load_model(
         None if split is None else split.head.to(device).eval(),
         load_template(stored),
         voters,
+        not by_member,
         {name: value for name, value in vars(wishes).items() if value},
         (backend, whole, *others),
     )
@@ -152,9 +156,15 @@ def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int
 
 
 def _voters(
-    network: nn.Module, backend: Backend, bundle: Bundle, depth: int | None
+    network: nn.Module, backend: Backend, bundle: Bundle, depth: int | None, by_member: bool
 ) -> tuple[tuple[Backend, ...], tuple[Network, ...]]:
-    """What answers beside the network, run as it is; first what of it has a start of its own."""
+    """What answers beside the network, run as it is; first what of it has a start of its own.
+
+    by_member: the first member of an ensemble answers with its mirror images, in place of all members.
+    """
+    if isinstance(network, Ensemble) and by_member:
+        first = backend.like(network.members[0], depth)
+        return (first,), (first, *(turned(first, (axis,)) for axis in bundle.flip_axes))
     if isinstance(network, Ensemble):
         members = tuple(backend.like(member, depth) for member in network.members)
         return members, members

@@ -174,12 +174,13 @@ def _segment_part(
 
 
 def _agreement(part: Part, image: OnGrid | None, labels: NDArray[Any], model: Model, clock: Clock) -> float:
-    """How well the voters' masks agree with this one and with each other."""
+    """How well the voters' masks agree with each other, and with this one where it votes."""
     models = [replace(model, network=voter, body=None, head=None) for voter in model.voters]
-    others = [_segment_part(part, image, voter, clock, None)[0] for voter in models]
+    answers = [labels] if model.votes else []
+    answers += [_segment_part(part, image, voter, clock, None)[0] for voter in models]
     if model.bundle.labels.kind == "instances":
-        return agreement([(answer > 0).astype(np.uint8) for answer in (labels, *others)], (1,))
-    return agreement([labels, *others], model.bundle.labels.values)
+        return agreement([(answer > 0).astype(np.uint8) for answer in answers], (1,))
+    return agreement(answers, model.bundle.labels.values)
 
 
 def quality_of(agreements: Sequence[float], bundle: Bundle) -> Quality | None:

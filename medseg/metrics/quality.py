@@ -28,6 +28,8 @@ class QualityFit:
     sensitivity:  share of the poor masks that are flagged, of cases not in the fit; NaN becomes None: none was poor.
     specificity:  share of the others that are not.
     cases:        how many it was fitted on, in the end all of them.
+    of_member:    of an ensemble without cases that no member has seen: what was compared and scored were the answers of
+                  single members and their mirror images, each on its own fold.
     """
 
     intercept: float
@@ -38,6 +40,7 @@ class QualityFit:
     sensitivity: float | None
     specificity: float | None
     cases: int
+    of_member: bool = False
 
     def expected(self, agreement: float) -> float:
         """The Dice to expect of a case with this agreement."""

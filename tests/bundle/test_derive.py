@@ -142,6 +142,21 @@ def test_answers_are_compared_where_there_are_several(tmp_path, bundle, voters):
     assert (quality.expected_dice, quality.review) == (None, None)
 
 
+def test_an_ensemble_that_knows_its_members_alone_is_judged_by_the_first(tmp_path):
+    """What was compared on unseen cases were a member's own mirror images alone."""
+    parts = folds(tmp_path)
+    fit = QualityFit(0.1, 0.8, 0.7, 0.5, 0.9, 1.0, 1.0, 20, of_member=True)
+    bundle, weights = joined(parts, "both")
+    pack(replace(bundle, quality=fit), weights, tmp_path / "both", "card")
+    image = blob_volume(np.eye(4))
+    alone, together = (
+        segment(image, load_model(one, CPU, "fp32", Wishes(quality=True))).report.quality
+        for one in (parts[0], read_bundle(tmp_path / "both"))
+    )
+    assert together.agreement == alone.agreement < 1
+    assert together.expected_dice == pytest.approx(0.1 + 0.8 * alone.agreement, abs=1e-4)
+
+
 def test_what_was_measured_foretells_and_flags(tmp_path):
     fit = QualityFit(0.0, 1.0, 0.7, 0.99, 0.9, 1.0, 1.0, 20)
     bundle = replace(volume_bundle(), flip_axes=(0,), quality=fit)

@@ -12,9 +12,9 @@ from tests.datasets import balls, short_plan, write_plan
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A data set of six cases, its three folds trained for two steps, and the answer of the command."""
+    """A data set of ten cases, its three folds trained for two steps, and the answer of the command."""
     folder = tmp_path_factory.mktemp("crossval")
-    manifest = balls(folder / "set", (4, 1, 1))
+    manifest = balls(folder / "set", (8, 1, 1))
     plan = write_plan(short_plan(manifest, steps=2), folder / "plan.json")
     arguments = (
         "crossval",
@@ -37,8 +37,8 @@ def test_every_case_is_scored_once(done):
     assert answer.code == 0, answer.err
     scores = json.loads((folder / "out" / "scores_crossval.json").read_text())
     cases = [row["case"] for row in scores["rows"] if row["label"] == "liver"]
-    assert sorted(cases) == [f"case{n}" for n in range(6)]
-    assert "| all | 6 |" in answer.out
+    assert sorted(cases) == [f"case{n}" for n in range(10)]
+    assert "| all | 10 |" in answer.out
     folds = [find_bundle(str(folder / "out" / f"fold{n}")).bundle.fold for n in (1, 2, 3)]
     assert [str(fold) for fold in folds] == ["1/3", "2/3", "3/3"]
 
@@ -51,10 +51,22 @@ def test_the_folds_answer_together(done):
     assert medseg("bundle", "check", folder / "out" / "out").code == 0
 
 
+def test_the_ensemble_foretells_by_what_was_seen_of_its_members_on_their_folds(done):
+    folder, _, _, answer = done
+    agreements = {}
+    for n in (1, 2, 3):
+        kept = folder / "out" / f"fold{n}" / "docs" / "scores_held-out.json"
+        agreements |= json.loads(kept.read_text())["agreements"]
+    assert sorted(agreements) == [f"case{n}" for n in range(10)]
+    fit = find_bundle(str(folder / "out" / "out")).bundle.quality
+    assert (fit.of_member, fit.cases, fit.poor) == (True, 10, 0.7)
+    assert f"expected Dice = {fit.intercept:.3f} + {fit.slope:.3f} x agreement" in answer.err
+
+
 def test_the_ensembles_card_tells_the_scores_of_its_members_and_whose_they_are(done):
     folder, _, _, answer = done
     card = (folder / "out" / "out" / "docs" / "README.md").read_text()
-    assert "6 cases, each scored by the one of 3 networks that has not seen it" in card
+    assert "10 cases, each scored by the one of 3 networks that has not seen it" in card
     assert "The mean answer of all is not measured" in card
     assert answer.out in card
     assert "-o FOLDER --folds 3 --plan plan.json --join" in card
@@ -79,7 +91,7 @@ def test_a_fold_is_scored_on_the_cases_held_out_and_no_others(done):
     answer = medseg("evaluate", bundle, manifest, "--split", "held-out", "--card", "--device", "cpu", "-q")
     assert answer.code == 0, answer.err
     scored = json.loads((bundle / "docs" / "scores_held-out.json").read_text())
-    assert {row["case"] for row in scored["rows"]} < {f"case{n}" for n in range(6)}
+    assert {row["case"] for row in scored["rows"]} < {f"case{n}" for n in range(10)}
     assert "cases of fold 1/3, which neither trained" in (bundle / "docs" / "README.md").read_text()
     for split in ("test", "train"):  # the one case to validate on is of fold 1: it may
         refused = medseg("evaluate", bundle, manifest, "--split", split, "--device", "cpu", "-q")
@@ -95,7 +107,7 @@ def test_an_ensemble_of_all_folds_has_nothing_left_to_be_scored_on(split, done):
     assert joined.code == 2
     refusals = {
         "held-out": "was not trained with --fold",
-        "test": "1 of its 1 images trained bundle out, case5 for one",
+        "test": "1 of its 1 images trained bundle out, case9 for one",
     }
     assert refusals[split] in joined.err
 
