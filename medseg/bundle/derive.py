@@ -26,6 +26,8 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
     for part in parts:
         if (part.bundle.network.options or {}).get("members", 1) > 1:
             raise UsageError(f"{part.folder}: is an ensemble already; join the bundles it was made of")
+    if len({part.bundle.weights_sha256 for part in parts}) < len(parts):
+        raise UsageError("an ensemble of the same network twice answers as the network does; give each once")
     view = _joined_view([part.bundle.field_of_view for part in parts])
     first, *others = [replace(_form(part.bundle), field_of_view=view) for part in parts]
     for part, other in zip(parts[1:], others, strict=True):

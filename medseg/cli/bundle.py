@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from medseg.bundle.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and check bundles.")
 
@@ -48,7 +51,7 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         "input": f"{value.modality}, {value.network.spatial_dims}-D, {counted(value.preprocess.channels, 'channel')}",
         "labels": ", ".join(f"{label.value} {label.name}" for label in value.labels)
         + (" (instances)" if value.labels.kind == "instances" else ""),
-        "network": f"{value.network.preset} {'-'.join(map(str, value.network.widths))}",
+        "network": f"{_members(value)}{value.network.preset} {'-'.join(map(str, value.network.widths))}",
         "windows": f"{'x'.join(map(str, value.window.size))}, overlap {value.window.overlap}, {value.window.weighting}",
         "scores": f"{scores}; of which cases, and how sure: docs/README.md there" if scores else "not measured",
         "data": f"{value.data_source} ({value.data_licence})",
@@ -65,6 +68,11 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         facts["quality"] = f"`segment --quality` foretells Dice, with correlation {correlation} on cases not in its fit"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
+
+
+def _members(bundle: Bundle) -> str:
+    members = (bundle.network.options or {}).get("members", 1)
+    return f"{members} of " if members > 1 else ""
 
 
 @app.command("check")

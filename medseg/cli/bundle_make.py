@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from medseg.metrics.quality import QualityFit
 
 Manifest = Annotated[Path, typer.Argument(help="A labelled data set that did not train the bundle.")]
-Split = Annotated[str, typer.Option(help="validation, test or held-out.")]
+Split = Annotated[str, typer.Option(help="validation, test, held-out or all.")]
 
 
 @app.command("join")
@@ -77,6 +77,7 @@ def depths(
     from medseg.io.manifest import read_manifest
     from medseg.metrics.table import case_means
 
+    _require_other_than_train(split)
     stored = find_bundle(bundle)
     greatest = stored.bundle.network.greatest_depth
     if greatest is None:
@@ -110,9 +111,10 @@ def quality(
     from medseg.domain.errors import InputError
     from medseg.domain.wishes import Wishes
     from medseg.io.manifest import read_manifest
-    from medseg.metrics.quality import LEAST_CASES, fit_quality
+    from medseg.metrics.quality import LEAST_CASES, LEAST_CORRELATION, fit_quality
     from medseg.metrics.table import case_means
 
+    _require_other_than_train(split)
     stored = find_bundle(bundle)
     settings = Settings(
         manifest, read_manifest(manifest), split, 1.0, None, device, "auto", threads, quiet, Wishes(quality=True)
@@ -121,10 +123,25 @@ def quality(
     require_some(done)
     scores, agreements = case_means(done.table.rows, "Dice"), done.evaluated.agreements
     if len(scores) < LEAST_CASES:
-        raise InputError(f"{manifest}: {len(scores)} cases of the {split} split are too few; {LEAST_CASES} tell a line")
+        raise InputError(
+            f"{manifest}: {len(scores)} cases of the {split} split are too few; {LEAST_CASES} tell a line: give "
+            "another --split or data set"
+        )
     fit = fit_quality([agreements[case] for case in scores], list(scores.values()), poor)
+    if not fit.foretells:
+        raise InputError(
+            f"{manifest}: agreement foretells nothing on these {fit.cases} cases (slope {fit.slope:.2f}, correlation "
+            f"{fit.correlation:.2f} on cases not in the fit; {LEAST_CORRELATION:g} is the least); nothing is stored"
+        )
     renew(stored, quality=fit)
     print(in_words(fit))
+
+
+def _require_other_than_train(split: str) -> None:
+    from medseg.domain.errors import UsageError
+
+    if split == "train":
+        raise UsageError("--split train: these cases trained the bundle; give validation, test, held-out or all")
 
 
 def in_words(fit: QualityFit) -> str:

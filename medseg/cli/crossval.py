@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from medseg.domain.manifest import Manifest
     from medseg.metrics.table import ScoreTable
 
 
@@ -35,10 +36,16 @@ def crossval(
     from medseg.bundle.store import find_bundle
     from medseg.cli.bundle_make import pack_joined
     from medseg.cli.train import train
+    from medseg.domain.errors import PartialBatchError
+    from medseg.domain.manifest import Fold, held_out
     from medseg.io.files import require_writable
+    from medseg.io.manifest import read_manifest
     from medseg.metrics.table import ScoreTable
 
     require_writable(output)
+    described = read_manifest(manifest)
+    parts = [held_out(described, Fold(number, folds)) for number in range(1, folds + 1)]  # raises for too many
+    _keep_asked(output, manifest, folds, network, steps, seed, plan, settings)
     bundles = []
     for number in range(1, folds + 1):
         folder = output / f"fold{number}"
@@ -48,6 +55,8 @@ def crossval(
                 manifest, folder, network, steps, seed, plan, settings, f"{number}/{folds}", data,
                 device=device, threads=threads, quiet=quiet,
             )  # fmt: skip
+    for folder, part in zip(bundles, parts, strict=True):
+        _require_trained_on(folder, part)
     scored = [_scores(folder, manifest, data, device, threads, quiet, join) for folder in bundles]
     table = pooled([ScoreTable.from_dict(one) for one in scored])
     weights_sha256 = [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles]
@@ -69,6 +78,8 @@ def crossval(
         _foretell(ensemble, table, scored, poor)
     print(table.to_markdown(), end="")
     print(f"medseg: {folds} folds; tables in {output}", file=sys.stderr)
+    if table.refused:
+        raise PartialBatchError(f"{len(table.refused)} of {len(described.cases)} cases were refused, see the table")
 
 
 def pooled(tables: list[ScoreTable]) -> ScoreTable:
@@ -84,6 +95,57 @@ def _choices(network: str, steps: int | None, seed: int, plan: Path | None, sett
     given = {"network": network if network != "unet" else None, "steps": steps, "seed": seed or None}
     named = [f" --{name} {value}" for name, value in given.items() if value is not None]
     return "".join([*named, *([f" --plan {plan.name}"] if plan else []), *(f" --set {one}" for one in settings or [])])
+
+
+def _keep_asked(
+    output: Path,
+    manifest: Path,
+    folds: int,
+    network: str,
+    steps: int | None,
+    seed: int,
+    plan: Path | None,
+    settings: list[str] | None,
+) -> None:
+    """crossval.json: what the folds are trained on and by.
+
+    Raises: UsageError where the folder holds folds of something else.
+    """
+    import json
+
+    from medseg.domain.errors import UsageError
+    from medseg.io.files import write_text
+    from medseg.io.manifest_build import sha256_of
+
+    asked = {
+        "manifest_sha256": sha256_of(manifest),
+        "folds": folds,
+        "network": network,
+        "steps": steps,
+        "seed": seed,
+        "plan_sha256": sha256_of(plan) if plan else None,
+        "set": settings or [],
+    }
+    path = output / "crossval.json"
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        other = [f"{key} {kept.get(key)}, not {value}" for key, value in asked.items() if kept.get(key) != value]
+        if other:
+            raise UsageError(
+                f"{output}: holds folds of another cross-validation ({'; '.join(other)}); choose another -o"
+            )
+    else:
+        write_text(path, json.dumps(asked, indent=1) + "\n")
+
+
+def _require_trained_on(folder: Path, part: Manifest) -> None:
+    """Raises: UsageError if the fold's bundle was trained on other images than those of the fold."""
+    from medseg.bundle.store import find_bundle
+    from medseg.domain.errors import UsageError
+    from medseg.domain.manifest import image_digests
+
+    if find_bundle(str(folder)).bundle.seen != image_digests(part.part("train")):
+        raise UsageError(f"{folder}: was trained on other images than this fold has; choose another -o")
 
 
 def _write_tables(folder: Path, table: ScoreTable, facts: dict[str, Any]) -> None:
@@ -137,7 +199,8 @@ def _foretell(joined: Path, table: ScoreTable, folds: list[dict[str, Any]], poor
     scores = {case: score for case, score in case_means(table.rows, "Dice").items() if case in agreements}
     if len(scores) >= LEAST_CASES:
         fit = fit_quality([agreements[case] for case in scores], list(scores.values()), poor)
-        renew(find_bundle(str(joined)), quality=replace(fit, of_member=True))
+        if fit.foretells:
+            renew(find_bundle(str(joined)), quality=replace(fit, of_member=True))
         print(f"medseg: {in_words(fit)}", file=sys.stderr)
 
 

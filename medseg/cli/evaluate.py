@@ -21,7 +21,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the page and its pictures [OUTPUT, else BUNDLE.evaluation].")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="test, held-out (a fold), validation (picked the weights) or train.")
+        str, typer.Option(help="test, held-out (a fold), validation (picked the weights), train or all.")
     ] = "test",
     tolerance: Annotated[float, typer.Option(min=0, help="Of the surface Dice: mm, or pixels without a size.")] = 1.0,
     threshold: Annotated[float, typer.Option(help="A label that scores below is listed as a failure.")] = 0.5,
@@ -54,6 +54,8 @@ def evaluate(
 
     if card and split not in ("test", HELD_OUT):
         raise UsageError(f"--card: a card tells scores of test cases or of a fold held out, not of --split {split}")
+    if card and (tta or depth):
+        raise UsageError("--card: a card tells scores of the bundle as `segment` runs it; leave out --tta and --depth")
     stored = find_any(bundle)
     if isinstance(stored, ForeignBundle) and (card or output is None):
         raise UsageError(f"bundle {stored.name} is somebody else's and stays as it is: give -o FOLDER, and no --card")
@@ -69,8 +71,9 @@ def evaluate(
     done = evaluate_bundle(stored, cases, settings)
     require_some(done)
     table = done.table
-    write_text(folder / f"scores_{split}.json", json.dumps(done.to_dict(), indent=1) + "\n")
-    write_text(folder / f"scores_{split}.csv", table.to_csv())
+    name = f"scores_{split}" + ("_tta" if tta else "") + (f"_depth{depth}" if depth else "")
+    write_text(folder / f"{name}.json", json.dumps(done.to_dict(), indent=1) + "\n")
+    write_text(folder / f"{name}.csv", table.to_csv())
     page = write_score_page(done, pages, threshold)
     if card:
         _fill_card(done, manifest)

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from medseg.metrics.table import Refused, ScoreTable
     from medseg.reports.gallery import Gallery
 
-HELD_OUT = "held-out"
+HELD_OUT, ALL = "held-out", "all"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one evaluation, as the command line gave them; `described` is what the manifest holds."""
+    """Of one evaluation, as the command line gave them; `described` is what the manifest holds.
+
+    split: of the manifest; "held-out": the fold's; "all": every case, as of a data set that is new to the bundle.
+    """
 
     manifest: Path
     described: Manifest
@@ -53,12 +56,14 @@ class Settings:
 
         own = None if isinstance(stored, ForeignBundle) else stored.bundle
         name, fold = stored.name if isinstance(stored, ForeignBundle) else stored.bundle.name, own.fold if own else None
-        if self.split not in (*SPLITS, HELD_OUT):
-            raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT))}")
+        if self.split not in (*SPLITS, HELD_OUT, ALL):
+            raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT, ALL))}")
         if self.split == HELD_OUT:
             if fold is None:
                 raise UsageError(f"--split {HELD_OUT}: bundle {name} was not trained with --fold")
             cases = held_out(self.described, fold).part("validation")
+        elif self.split == ALL:
+            cases = self.described.cases
         else:
             cases = self.described.part(cast("Split", self.split))
         if not cases:

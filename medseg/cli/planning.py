@@ -67,6 +67,19 @@ def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator
         raise last
 
 
+def require_apart(manifest: Manifest) -> None:
+    """Raises: InputError if an image that trains is also to be scored, under another name."""
+    from medseg.domain.errors import InputError
+
+    trains = {case.sha256[0]: case.id for case in manifest.part("train")}
+    twice = [case for case in manifest.cases if case.split != "train" and case.sha256[0] in trains]
+    if twice:
+        raise InputError(
+            f"{manifest.name}: {twice[0].id} ({twice[0].split}) is the image of {trains[twice[0].sha256[0]]} (train), "
+            f"one of {len(twice)} such; drop one of each pair, or put both into one group"
+        )
+
+
 def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) -> Pretrained:
     """What a training of the manifest starts from: a bundle of this project; of an ensemble, its first network.
 
@@ -194,12 +207,14 @@ def keep_plan(spec: TrainSpec, work: Path) -> None:
 
 
 def keep_fingerprint(suggestion: Suggestion, work: Path) -> None:
-    """fingerprint.json: what the data look like, and the reason of every default."""
+    """fingerprint.json: what the data look like, and the reason of every default; that of a training begun stays."""
     import json
 
     from medseg.domain.spec import to_plain
     from medseg.io.files import write_text
 
+    if any(work.glob("step-*.pt")):
+        return
     content = {"fingerprint": to_plain(suggestion.seen), "reasons": suggestion.reasons}
     write_text(work / "fingerprint.json", json.dumps(content, indent=1) + "\n")
 

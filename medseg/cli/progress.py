@@ -100,5 +100,7 @@ def quality_in_words(quality: Quality) -> str:
     >>> quality_in_words(Quality(0.912, 0.884, False))
     'answers agree by 0.912; expected Dice 0.884'
     """
-    expected = f"; expected Dice {quality.expected_dice:.3f}" if quality.expected_dice is not None else ""
-    return f"answers agree by {quality.agreement:.3f}{expected}{'; look at this mask' if quality.review else ''}"
+    told = f"answers agree by {quality.agreement:.3f}"
+    if quality.expected_dice is None:
+        return f"{told}; what that foretells was not measured (medseg bundle quality)"
+    return f"{told}; expected Dice {quality.expected_dice:.3f}{'; look at this mask' if quality.review else ''}"

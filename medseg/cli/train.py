@@ -164,6 +164,7 @@ def _settle(place: Place, told: Told, chosen: torch.device) -> Settled:
             f"{len(described.part('validation'))} to validate on, and needs both; build it with --overwrite and "
             f"--split GROUP=validation, as --split {described.cases[0].group}=validation"
         )
+    planning.require_apart(described)
     pretrained = planning.pretrained(told.pretrained, told.network, described, fold) if told.pretrained else None
     suggestion = None
     if told.plan is not None:

@@ -22,6 +22,7 @@ from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
 from medseg.io.images import read_image, read_mask
 from medseg.io.manifest import mask_to_labels
+from medseg.io.manifest_build import sha256_of
 
 _LISTED = 10  # cases named in one message
 
@@ -40,8 +41,15 @@ class Sample:
 def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArray[Any]]:
     """An image and its mask (*shape_ijk) in label values.
 
-    Raises: GridError if they do not lie on one grid, ValueRangeError if the mask holds a value outside the table.
+    Raises: InputError if a file is not the one that the manifest means; GridError if they do not lie on one grid,
+    ValueRangeError if the mask holds a value outside the table.
     """
+    for name, wanted in zip((case.image, case.mask), case.sha256, strict=True):
+        if (digest := sha256_of(root / name)) != wanted:
+            raise InputError(
+                f"{name}: sha256 is {digest[:12]}..., the manifest says {wanted[:12]}...; the file was changed: put it "
+                "back, or build the manifest anew"
+            )
     volume = read_image(root / case.image, IS_IMAGE)
     values, grid = read_mask(root / case.mask)
     if values.shape != volume.geometry.shape_ijk:

@@ -149,7 +149,9 @@ def fast_depth(stored: StoredBundle | ForeignBundle, worth: float = 0.01) -> int
     Raises: UsageError where no depths were measured.
     """
     if isinstance(stored, ForeignBundle) or not stored.bundle.depths:
-        raise UsageError(f"--fast: no depths of bundle {stored.folder} were measured; it may be no UNet++")
+        raise UsageError(
+            f"--fast: no depths of bundle {stored.folder} were measured; of a UNet++, medseg bundle depths does"
+        )
     bundle = stored.bundle
     best = max(score.dice for score in bundle.depths)
     return next(score.depth for score in bundle.depths if score.dice >= best - worth)

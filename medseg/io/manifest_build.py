@@ -36,8 +36,6 @@ class Layout:
     def __post_init__(self) -> None:
         if (self.kind_column or self.group_column) and not self.index:
             raise UsageError("a kind or group column needs an index: name the CSV file that has it")
-        if self.splits is not None and not self.group_column:
-            raise UsageError("fixed splits are for groups: name the index column that holds the group")
 
 
 def build_manifest(head: Manifest, folder: Path, layout: Layout) -> Manifest:
@@ -54,13 +52,19 @@ def build_manifest(head: Manifest, folder: Path, layout: Layout) -> Manifest:
     if not images:
         raise InputError(f"{folder / layout.images}: holds no {', '.join(ENDINGS)} file; name the folder of the images")
     rows = _read_index(folder / layout.index, layout, images.keys()) if layout.index else {}
+    groups = {rows[id][1] if id in rows else id for id in images}
+    _require_none(sorted((layout.splits or {}).keys() - groups), "--split: no group", "groups are cases, or of --index")
     cases = []
     for id in sorted(images):
         kind, group = rows.get(id, ("", id))
         pair = images[id], masks[id]
         image, mask = (path.relative_to(folder).as_posix() for path in pair)
-        split = split_of(group) if layout.splits is None else _fixed_split(group, layout.splits)
-        cases.append(Case(id, image, mask, group, split, (sha256_of(pair[0]), sha256_of(pair[1])), kind))
+        split = (layout.splits or {}).get(group)
+        if split is None and layout.splits and layout.group_column:
+            raise UsageError(f"group {group!r} has no split; splits are given for {', '.join(sorted(layout.splits))}")
+        cases.append(
+            Case(id, image, mask, group, split or split_of(group), (sha256_of(pair[0]), sha256_of(pair[1])), kind)
+        )
     return replace(head, cases=tuple(cases))
 
 
@@ -118,12 +122,6 @@ def _read_index(path: Path, layout: Layout, ids: Iterable[str]) -> dict[str, tup
     _require_none(sorted(set(ids) - found.keys()), f"{path}: no row for", "add the rows")
     _require_none(sorted(found.keys() - set(ids)), f"{path}: no files for", "add the files or drop the rows")
     return found
-
-
-def _fixed_split(group: str, splits: Mapping[str, Split]) -> Split:
-    if group not in splits:
-        raise UsageError(f"group {group!r} has no split; splits are given for {', '.join(sorted(splits))}")
-    return splits[group]
 
 
 def _require_none(ids: list[str], what: str, fix: str) -> None:

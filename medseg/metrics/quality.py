@@ -15,6 +15,7 @@ from medseg.metrics.pairs import IntArray
 
 _FOLDS = 5
 LEAST_CASES = 2 * _FOLDS
+LEAST_CORRELATION = 0.2  # below it, what agreement foretells is chance
 _SAME = 1e-9  # differences below are rounding
 
 
@@ -41,6 +42,11 @@ class QualityFit:
     specificity: float | None
     cases: int
     of_member: bool = False
+
+    @property
+    def foretells(self) -> bool:
+        """Whether answers that agree more are better ones, on cases that were not in the fit."""
+        return self.slope > 0 and self.correlation >= LEAST_CORRELATION
 
     def expected(self, agreement: float) -> float:
         """The Dice to expect of a case with this agreement."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 
 from medseg.bundle.store import find_bundle
+from medseg.metrics import quality
+from medseg.metrics.quality import fit_quality
 from medseg.networks.build import NetworkSpec
 from tests.bundles import stored_bundle, volume_bundle
 from tests.commands import medseg
@@ -44,7 +46,22 @@ def test_pruned_by_command(folder, tmp_path):
     assert medseg("bundle", "prune", folder / "deep", "--depth", "1", "-o", tmp_path / "small").code == 7
 
 
-def test_quality_is_measured_and_then_told(folder, tmp_path):
+def test_agreement_that_foretells_nothing_is_refused(folder):
+    """It was stored: the Dice to expect fell where answers agreed more."""
+    done = medseg("bundle", "quality", folder / "plain", folder / "balls.json", "--device", "cpu", "-q")
+    assert (done.code, len(done.lines)) == (3, 1)
+    assert "agreement foretells nothing on these 12 cases" in done.err
+    assert find_bundle(str(folder / "plain")).bundle.quality is None
+
+
+@pytest.mark.parametrize("command", ["quality", "depths"])
+def test_cases_that_trained_measure_nothing(command, folder):
+    done = medseg("bundle", command, folder / "deep", folder / "balls.json", "--split", "train")
+    assert (done.code, "these cases trained the bundle" in done.err) == (2, True)
+
+
+def test_quality_is_measured_and_then_told(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(quality, "fit_quality", lambda agreements, scores, poor: fit_quality(scores, scores, poor))
     done = medseg(
         "bundle", "quality", folder / "plain", folder / "balls.json", "--poor", "0.5", "--device", "cpu", "-q"
     )

@@ -1,6 +1,7 @@
 """Every case is scored once, by a network that has not seen it; what is done stays done."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -59,8 +60,11 @@ def test_the_ensemble_foretells_by_what_was_seen_of_its_members_on_their_folds(d
         agreements |= json.loads(kept.read_text())["agreements"]
     assert sorted(agreements) == [f"case{n}" for n in range(10)]
     fit = find_bundle(str(folder / "out" / "out")).bundle.quality
-    assert (fit.of_member, fit.cases, fit.poor) == (True, 10, 0.7)
-    assert f"expected Dice = {fit.intercept:.3f} + {fit.slope:.3f} x agreement" in answer.err
+    slope, correlation = re.search(
+        r"([-\d.]+) x agreement.* correlation ([-\d.]+), .* \(10 cases\)", answer.err
+    ).groups()
+    assert (fit is not None) == (float(correlation) >= 0.2 and float(slope) > 0)
+    assert fit is None or (fit.of_member, fit.cases, fit.poor) == (True, 10, 0.7)
 
 
 def test_the_ensembles_card_tells_the_scores_of_its_members_and_whose_they_are(done):
@@ -112,6 +116,32 @@ def test_an_ensemble_of_all_folds_has_nothing_left_to_be_scored_on(split, done):
     assert refusals[split] in joined.err
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (("--seed", "3"), "seed 0, not 3"),
+        (("--steps", "5"), "steps None, not 5"),
+        (("--set", "batch.count=2"), "set [], not ['batch.count=2']"),
+        (("--folds", "2"), "folds 3, not 2"),
+    ],
+)
+def test_folds_of_something_else_are_not_told_as_these(changes, reason, done):
+    """They were, under the name of the new data and settings."""
+    folder, _, arguments, _ = done
+    before = (folder / "out" / "scores_crossval.json").read_bytes()
+    refused = medseg(*arguments, *changes, "-q")
+    assert (refused.code, len(refused.lines)) == (2, 1)
+    assert f"holds folds of another cross-validation ({reason})" in refused.err
+    assert (folder / "out" / "scores_crossval.json").read_bytes() == before
+
+
+def test_more_folds_than_groups_are_refused_before_the_first_is_trained(done, tmp_path):
+    _, manifest, *_ = done
+    refused = medseg("crossval", manifest, "-o", tmp_path / "many", "--folds", "40", "-q")
+    assert (refused.code, "too few" in refused.err) == (2, True)
+    assert not (tmp_path / "many").exists()
+
+
 def test_an_ensemble_of_older_folds_is_refused(done, tmp_path):
     folder, _, arguments, _ = done
     shutil.copytree(folder / "out", tmp_path / "out")
@@ -121,6 +151,8 @@ def test_an_ensemble_of_older_folds_is_refused(done, tmp_path):
     shutil.rmtree(tmp_path / "out" / "fold2.training")
     card = tmp_path / "out" / "out" / "docs" / "README.md"
     before = card.read_text()
+    seed = json.loads((tmp_path / "out" / "crossval.json").read_text())
+    (tmp_path / "out" / "crossval.json").write_text(json.dumps(seed | {"set": ["optimiser.rate=0.001"]}))
     again = medseg(*arguments, "--set", "optimiser.rate=0.001", "-q")
     assert again.code == 2
     assert "out: is not the ensemble of the folds beside it as they are now; move it away" in again.err

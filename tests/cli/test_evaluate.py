@@ -10,6 +10,7 @@ from PIL import Image
 
 from medseg.domain.manifest import Manifest
 from medseg.io.manifest import read_manifest, write_manifest
+from medseg.io.manifest_build import sha256_of
 from medseg.io.nifti import write_nifti_image
 from medseg.metrics.overlap import dice
 from tests.bundle.zoo import write_form
@@ -148,12 +149,28 @@ def test_a_score_that_no_case_has_stands_in_no_metadata(manifest, bundle, tmp_pa
     for case in described.cases:
         from medseg.domain.geometry import Geometry
 
-        write_nifti_image(empty, Geometry(empty.shape, np.eye(4)), tmp_path / "set" / "data" / case.mask)
+        path = tmp_path / "set" / "data" / case.mask
+        write_nifti_image(empty, Geometry(empty.shape, np.eye(4)), path)
+    mask = sha256_of(path)
+    cases = tuple(replace(case, sha256=(case.sha256[0], mask)) for case in described.cases)
+    write_manifest(replace(described, cases=cases), manifest)
     evaluate(bundle, manifest, "--card", "-q")
     metrics = json_of(bundle / "configs" / "metadata.json")["eval_metrics"]
     assert metrics["Dice"] == 0.0
     assert "HD95" not in metrics
     assert medseg("bundle", "check", bundle).code == 0
+
+
+def test_a_data_set_that_is_new_to_the_bundle_is_scored_as_a_whole(manifest, bundle, tmp_path):
+    cases = read_manifest(manifest).cases
+    assert len(cases) > len(read_manifest(manifest).part("test"))
+    evaluate(bundle, manifest, "--split", "all", "-o", tmp_path / "all", "-q")
+    assert {row["case"] for row in json_of(tmp_path / "all" / "scores_all.json")["rows"]} == {c.id for c in cases}
+
+
+@pytest.mark.parametrize("wish", [("--tta",), ("--depth", "1")])
+def test_a_card_tells_no_scores_of_what_was_asked_for_beside_the_bundle(wish, manifest, bundle):
+    assert "leave out --tta and --depth" in evaluate(bundle, manifest, "--card", *wish, code=2).err
 
 
 def test_instances_are_scored_as_things(tmp_path):

@@ -1,12 +1,13 @@
 """Single settings, folds and what is told of a plan."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from medseg.cli.planning import with_settings
 from medseg.domain.errors import UsageError
-from medseg.io.manifest import read_manifest
+from medseg.io.manifest import read_manifest, write_manifest
 from tests.commands import medseg
 from tests.datasets import balls, short_plan, write_plan
 
@@ -63,6 +64,18 @@ def test_a_precision_that_the_device_has_not_is_refused_before_the_work(manifest
     done = medseg("train", manifest, "-o", tmp_path / "b", *settings, "-q")
     assert (done.code, len(done.lines)) == (6, 1)
     assert "precision fp16: CPUs do not compute in it" in done.err
+
+
+def test_an_image_that_trains_and_is_scored_under_another_name_is_refused_before_the_work(tmp_path):
+    """It was found when the training had ended, and no bundle was packed."""
+    path = balls(tmp_path / "set", (3, 1, 2))
+    described = read_manifest(path)
+    first, *rest, last = described.cases
+    twin = replace(last, image=first.image, mask=first.mask, sha256=first.sha256)
+    write_manifest(replace(described, cases=(first, *rest, twin)), path)
+    done = medseg("train", path, "-o", tmp_path / "b", "--steps", "1", "--device", "cpu", "-q")
+    assert (done.code, len(done.lines)) == (3, 1)
+    assert "case5 (test) is the image of case0 (train), one of 1 such" in done.err
 
 
 def test_a_fold_is_held_out_and_picks_nothing(manifest, tmp_path):

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import Batches, BatchSpec, Sample, crop, load_case, load_samples
 from medseg.data.preprocess import PreprocessSpec
-from medseg.domain.errors import GridError, ValueRangeError
+from medseg.domain.errors import GridError, InputError, ValueRangeError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelTable
 from medseg.domain.manifest import Case, Manifest
 from medseg.engines.plan import to_target
+from medseg.io.manifest_build import sha256_of
 from medseg.io.nifti import write_nifti_image
 
 PLAIN = AugmentSpec((), spatial_chance=0.0, elastic_voxels=0.0, intensity_chance=0.0)
@@ -149,11 +150,16 @@ def write_case(folder, name, value=1.0, mask_shape=(6, 5, 4), mask_affine=None, 
     )
 
 
+def with_digests(case, folder):
+    return replace(case, sha256=(sha256_of(folder / case.image), sha256_of(folder / case.mask)))
+
+
 def test_samples_come_in_order_with_targets_of_class_indices(tmp_path):
     names = [f"case{n}" for n in range(9)]
     for n, name in enumerate(names):
         write_case(tmp_path, name, value=n + 1)
     manifest, told = a_manifest(names), []
+    manifest = replace(manifest, cases=tuple(with_digests(case, tmp_path) for case in manifest.cases))
     spec = PreprocessSpec(1, (1.0, 2.0, 1.0), "zscore")
     samples = load_samples(manifest, manifest.cases, tmp_path, spec, to_target(manifest), lambda: told.append(1))
     assert [sample.case.id for sample in samples] == names
@@ -178,9 +184,20 @@ def test_samples_come_in_order_with_targets_of_class_indices(tmp_path):
 )
 def test_a_mask_that_does_not_fit_its_image_is_refused(tmp_path, change, error, reason):
     write_case(tmp_path, "a")
-    volume, values = load_case(a_manifest(["a"]), a_case(), tmp_path)
+    volume, values = load_case(a_manifest(["a"]), with_digests(a_case(), tmp_path), tmp_path)
     assert volume.geometry.shape_ijk == values.shape
     assert np.unique(values).tolist() == [0, 2, 7]
     write_case(tmp_path, "a", **change)
     with pytest.raises(error, match=reason):
-        load_case(a_manifest(["a"]), a_case(), tmp_path)
+        load_case(a_manifest(["a"]), with_digests(a_case(), tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a_mask.nii"])
+def test_a_file_that_is_another_than_the_manifest_means_is_refused(tmp_path, name):
+    """A training took it without a word, and a test image replaced by one that trained was scored."""
+    for case, value in (("a", 1.0), ("b", 2.0)):
+        write_case(tmp_path, case, value, mask_value=7 if case == "a" else 2)
+    case = with_digests(a_case(), tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name.replace("a", "b", 1)).read_bytes())
+    with pytest.raises(InputError, match=f"{name}: sha256 is .* the manifest says"):
+        load_case(a_manifest(["a"]), case, tmp_path)

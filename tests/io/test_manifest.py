@@ -262,11 +262,19 @@ def test_a_long_list_of_missing_files_is_counted_and_an_empty_folder_refused(tmp
         build_manifest(a_manifest(), tmp_path, IN_TWO)
 
 
-def test_columns_need_an_index_and_fixed_splits_need_groups():
+def test_a_split_may_be_given_to_single_cases(tmp_path):
+    """Following the advice of `train`, to move a case to validation, ended in a demand for an index."""
+    a_folder(tmp_path, ["a", "b"], ".png")
+    by_name = {case.id: case.split for case in build_manifest(a_manifest(), tmp_path, Layout("images", "masks")).cases}
+    moved = build_manifest(a_manifest(), tmp_path, Layout("images", "masks", splits={"a": "validation"}))
+    assert {case.id: case.split for case in moved.cases} == {**by_name, "a": "validation"}
+    with pytest.raises(InputError, match="--split: no group z"):
+        build_manifest(a_manifest(), tmp_path, Layout("images", "masks", splits={"z": "test"}))
+
+
+def test_columns_need_an_index():
     with pytest.raises(UsageError, match="needs an index"):
         Layout("images", "masks", kind_column="kind")
-    with pytest.raises(UsageError, match="fixed splits are for groups"):
-        Layout("images", "masks", "index.csv", splits={"1": "train"})
 
 
 # Checking
