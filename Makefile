@@ -66,7 +66,8 @@ format: install  ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 train-hippocampus: install  ## five folds and their ensemble; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
-	$(BIN)/medseg crossval data_manifests/hippocampus.json -o runs/hippocampus_mr_segmentation --folds 5 --steps 1600 --join
+	$(BIN)/medseg crossval data_manifests/hippocampus.json -o runs/hippocampus_mr_segmentation --folds 5 --steps 1600 \
+	  --set min_voxels=50 --join
 
 train-nuclei: install  ## one fold of five held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	test -d runs/nuclei_microscopy_segmentation || \

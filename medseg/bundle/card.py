@@ -18,6 +18,8 @@ _VIEW = "Field of view: "
 def new_card(bundle: Bundle, parameters: int, training: str) -> str:
     """A card without scores; `training` tells how the weights came about."""
     spec = bundle.network
+    members = (spec.options or {}).get("members", 1)
+    of, in_all = (f"{members} of ", " in all") if members > 1 else ("", "")
     labels = "\n".join(f"| {label.value} | {label.name} |" for label in bundle.labels)
     instances = bundle.labels.kind == "instances"
     meaning = "Every instance has a number of its own, 1..n; 0 is background." if instances else "0 is background."
@@ -44,7 +46,7 @@ medseg segment IMAGE -b {bundle.name} -o OUT
 
 ## Network and training
 
-`{spec.preset}`, widths {", ".join(map(str, spec.widths))}: {parameters / 1e6:.2f} million parameters.
+{of}`{spec.preset}`, widths {", ".join(map(str, spec.widths))}: {parameters / 1e6:.2f} million parameters{in_all}.
 {training}
 
 Data: {bundle.data_source}. Licence of the data: {bundle.data_licence}.

@@ -26,18 +26,18 @@ def join(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder of the new bundle.")],
 ) -> None:
     """Make a bundle whose answer is the mean of several; it costs as much time as all of them."""
-    pack_joined(bundles, output)
+    pack_joined(bundles, output, "joined by `medseg bundle join`")
 
 
-def pack_joined(bundles: list[str], output: Path) -> None:
-    """The ensemble of the bundles, packed in the folder and called as it is."""
+def pack_joined(bundles: list[str], output: Path, how: str) -> None:
+    """The ensemble of the bundles, packed in the folder and called as it is; how: it came about, for the card."""
     from medseg.bundle.derive import joined
     from medseg.bundle.store import find_bundle
 
     parts = [find_bundle(bundle) for bundle in bundles]
     bundle, weights = joined(parts, output.resolve().name)
     names = ", ".join(f"`{part.bundle.name}`" for part in parts)
-    _pack(bundle, weights, output, f"The mean of the answers of {names}.")
+    _pack(bundle, weights, output, f"The mean of the answers of {names}, {how}.")
 
 
 @app.command("prune")

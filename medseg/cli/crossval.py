@@ -68,12 +68,14 @@ def crossval(
     _write_tables(output, table, facts)
     if join:
         ensemble = output / output.resolve().name
+        choices = _choices(network, steps, seed, plan, settings)
+        command = f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join"
         if ensemble.exists():
             _require_members(ensemble, weights_sha256)
         else:
-            pack_joined([str(folder) for folder in bundles], ensemble)
-        choices = _choices(network, steps, seed, plan, settings)
-        _fill_card(ensemble, table, scored, f"crossval {manifest.name} -o FOLDER --folds {folds}{choices} --join")
+            how = f"each trained without one part of the cases by `medseg {command}`"
+            pack_joined([str(folder) for folder in bundles], ensemble, how)
+        _fill_card(ensemble, table, scored, command)
         _write_tables(ensemble / "docs", table, facts)
         _foretell(ensemble, table, scored, poor)
     print(table.to_markdown(), end="")
