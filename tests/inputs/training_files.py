@@ -13,7 +13,7 @@ from medseg.domain.labels import Label, LabelTable
 from medseg.domain.manifest import Case, Manifest
 from medseg.io.manifest import write_manifest
 from tests.datasets import short_plan, write_plan
-from tests.inputs.nifti_files import AFFINE, MOVED, SHAPE, Make, content
+from tests.inputs.nifti_files import AFFINE, MOVED, SHAPE, VOXELS, Make, content
 
 
 def data_set(smaller: Sequence[int] = (), moved: Sequence[int] = ()) -> Make:
@@ -25,7 +25,7 @@ def data_set(smaller: Sequence[int] = (), moved: Sequence[int] = ()) -> Make:
         for number, split in enumerate(("train", "train", "train", "validation")):
             mask = np.ones((5, 5, 5) if number in smaller else SHAPE, np.uint8)
             affine = MOVED if number in moved else AFFINE
-            (folder / "data" / f"image{number}.nii").write_bytes(content())
+            (folder / "data" / f"image{number}.nii").write_bytes(content(VOXELS + number))
             (folder / "data" / f"mask{number}.nii").write_bytes(content(mask, affine))
             files = [folder / "data" / f"{kind}{number}.nii" for kind in ("image", "mask")]
             digests = tuple(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
