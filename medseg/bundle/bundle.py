@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
@@ -12,7 +13,7 @@ from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.box import Box
 from medseg.domain.errors import UsageError
 from medseg.domain.labels import LabelTable
-from medseg.domain.manifest import Fold
+from medseg.domain.manifest import Case, Fold, image_digests
 from medseg.metrics.quality import QualityFit
 from medseg.networks.build import NetworkSpec
 from medseg.windows import WindowSpec
@@ -152,6 +153,11 @@ class Bundle:
     quality: QualityFit | None = None
     localiser: Localiser | None = None
     spacing_range: SpacingRange | None = None
+
+    def seen_of(self, cases: Iterable[Case]) -> list[Case]:
+        """Those of the cases whose images trained it."""
+        seen = set(self.seen)
+        return [case for case in cases if not seen.isdisjoint(image_digests([case]))]
 
     def __post_init__(self) -> None:
         if self.postprocess.decision == "instances" and self.preprocess.spacing_mm is not None:

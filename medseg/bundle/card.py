@@ -18,8 +18,7 @@ _VIEW = "Field of view: "
 def new_card(bundle: Bundle, parameters: int, training: str) -> str:
     """A card without scores; `training` tells how the weights came about."""
     spec = bundle.network
-    members = (spec.options or {}).get("members", 1)
-    of, in_all = (f"{members} of ", " in all") if members > 1 else ("", "")
+    of, in_all = (f"{spec.members} of ", " in all") if spec.members > 1 else ("", "")
     labels = "\n".join(f"| {label.value} | {label.name} |" for label in bundle.labels)
     instances = bundle.labels.kind == "instances"
     meaning = "Every instance has a number of its own, 1..n; 0 is background." if instances else "0 is background."

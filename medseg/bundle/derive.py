@@ -24,7 +24,7 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
     if len(parts) < 2:
         raise UsageError("an ensemble needs at least two bundles")
     for part in parts:
-        if (part.bundle.network.options or {}).get("members", 1) > 1:
+        if part.bundle.network.members > 1:
             raise UsageError(f"{part.folder}: is an ensemble already; join the bundles it was made of")
     if len({part.bundle.weights_sha256 for part in parts}) < len(parts):
         raise UsageError("an ensemble of the same network twice answers as the network does; give each once")

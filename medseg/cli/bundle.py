@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from medseg.bundle.bundle import Bundle
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show and check bundles.")
 
@@ -44,6 +41,7 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         return
     value = stored.bundle
     metadata = json.loads((stored.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    of = f"{value.network.members} of " if value.network.members > 1 else ""
     scores = ", ".join(f"{name} {score}" for name, score in dict(metadata.get("eval_metrics") or {}).items())
     facts = {
         "bundle": f"{value.name} {value.version} ({stored.folder})",
@@ -51,7 +49,7 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         "input": f"{value.modality}, {value.network.spatial_dims}-D, {counted(value.preprocess.channels, 'channel')}",
         "labels": ", ".join(f"{label.value} {label.name}" for label in value.labels)
         + (" (instances)" if value.labels.kind == "instances" else ""),
-        "network": f"{_members(value)}{value.network.preset} {'-'.join(map(str, value.network.widths))}",
+        "network": f"{of}{value.network.preset} {'-'.join(map(str, value.network.widths))}",
         "windows": f"{'x'.join(map(str, value.window.size))}, overlap {value.window.overlap}, {value.window.weighting}",
         "scores": f"{scores}; of which cases, and how sure: docs/README.md there" if scores else "not measured",
         "data": f"{value.data_source} ({value.data_licence})",
@@ -68,11 +66,6 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
         facts["quality"] = f"`segment --quality` foretells Dice, with correlation {correlation} on cases not in its fit"
     for name, fact in facts.items():
         print(f"{name:14} {fact}")
-
-
-def _members(bundle: Bundle) -> str:
-    members = (bundle.network.options or {}).get("members", 1)
-    return f"{members} of " if members > 1 else ""
 
 
 @app.command("check")

@@ -82,7 +82,6 @@ class Settings:
 def _require_unseen(bundle: Bundle, cases: tuple[Case, ...], split: str) -> None:
     """Raises: UsageError where images among the cases trained the bundle, or may have."""
     from medseg.domain.errors import UsageError
-    from medseg.domain.manifest import image_digests
 
     instead = f"give --split {HELD_OUT}" if bundle.fold else "score it on images that it has not seen"
     if bundle.fold and not bundle.seen and split != HELD_OUT:
@@ -90,11 +89,9 @@ def _require_unseen(bundle: Bundle, cases: tuple[Case, ...], split: str) -> None
             f"--split {split}: bundle {bundle.name} was trained on all folds but {bundle.fold}, whatever the split; "
             f"{instead}"
         )
-    seen = set(bundle.seen)
-    trained = [case.id for case in cases if seen.intersection(image_digests([case]))]
-    if trained:
+    if trained := bundle.seen_of(cases):
         raise UsageError(
-            f"--split {split}: {len(trained)} of its {len(cases)} images trained bundle {bundle.name}, {trained[0]} "
+            f"--split {split}: {len(trained)} of its {len(cases)} images trained bundle {bundle.name}, {trained[0].id} "
             f"for one; {instead}"
         )
 

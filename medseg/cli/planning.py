@@ -92,7 +92,6 @@ def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) ->
     from medseg.bundle.store import find_bundle
     from medseg.bundle.weights import load_network
     from medseg.domain.errors import UsageError
-    from medseg.domain.manifest import image_digests
     from medseg.engines.pretrained import Pretrained
     from medseg.networks.ensemble import first_member
 
@@ -105,21 +104,20 @@ def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) ->
         )
     if preset not in ("unet", bundle.network.preset):
         raise UsageError(f"--pretrained {name}: is a {bundle.network.preset}; leave out --network {preset}")
-    seen, scored = set(bundle.seen), [case for case in manifest.cases if case.split != "train"]
-    known = sum(not seen.isdisjoint(image_digests([case])) for case in scored)
-    if known:
+    scored = [case for case in manifest.cases if case.split != "train"]
+    if known := bundle.seen_of(scored):
         raise UsageError(
-            f"--pretrained {name}: has seen {known} of the {len(scored)} images that are to be scored; start from "
+            f"--pretrained {name}: has seen {len(known)} of the {len(scored)} images that are to be scored; start from "
             "another, or hold out what it held out"
         )
-    if not seen and bundle.data_source == manifest.source and bundle.fold != fold:
+    if not bundle.seen and bundle.data_source == manifest.source and bundle.fold != fold:
         raise UsageError(
             f"--pretrained {name}: was trained on {_held(bundle.fold)} of the same data, which is not "
             f"{_held(fold)}: cases to be scored may be among those it has seen; hold out what it held out"
         )
     network, weights = bundle.network, load_network(stored).state_dict()
-    options = dict(network.options or {})
-    if options.pop("members", 1) > 1:
+    if network.members > 1:
+        options = {name: value for name, value in (network.options or {}).items() if name != "members"}
         network, weights = replace(network, options=options or None), first_member(weights)
     return Pretrained(bundle.name, network, bundle.preprocess, bundle.weights_sha256, weights)
 

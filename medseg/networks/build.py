@@ -67,6 +67,11 @@ class NetworkSpec:
         return len(self.widths) - 1 if self.preset in ("unetpp", "unetpp_2018") else None
 
     @property
+    def members(self) -> int:
+        """How many networks answer together; 1 but for ensembles."""
+        return int((self.options or {}).get("members", 1))
+
+    @property
     def divisor(self) -> int:
         """A window whose every edge it divides is halved evenly on every level; of MONAI's networks 32."""
         return 32 if self.is_monai else (self.options or {}).get("patch", 1) * 2 ** (len(self.widths) - 1)
