@@ -71,6 +71,7 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")
     ]
+    load[1] = load[1][:: -(-len(load[1]) // options.cases)]
     digest = sha256_of(path)
     steps = _steps(name, spec, load[0], options)
     for seed in options.seeds:
@@ -138,8 +139,11 @@ def _steps_in(spec: TrainSpec, training: list, minutes: float) -> int:
 
 
 def measure_depth(network: torch.nn.Module, depth: int | None, spec: TrainSpec, validation: list) -> dict:
-    """Mean Dice over cases and labels, milliseconds and GFLOP of one window, parameters of the network up to there."""
-    predict = eager(network, torch.device("cpu"), "fp32", depth)
+    """Mean Dice over cases and labels, milliseconds and GFLOP of one window, parameters of the network up to there.
+
+    All in the precision of the training.
+    """
+    predict = eager(network, torch.device("cpu"), choose_precision(spec.precision, torch.device("cpu")), depth)
     window = torch.zeros(1, spec.network.in_channels, *spec.window.size)
     with FlopCounterMode(display=False) as counter:
         predict(window)
@@ -233,6 +237,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", default=list(FOLDS), choices=list(FOLDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=15, help="that UNet trains")
+    parser.add_argument("--cases", type=int, default=200, help="of those held out are scored at most, evenly taken")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--work", type=Path, default=Path("runs/networks"))
     parser.add_argument("--table", action="store_true", help="only write the table")
