@@ -184,9 +184,9 @@ def table(options: argparse.Namespace) -> str:
         "",
         f"{len(runs)} of {planned} runs are done.",
         "",
-        "| data | budget | network | depth | seeds | steps | minutes | threads, precision | Dice | M parameters "
-        "| GFLOP a window | ms a window |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| data | budget | network | depth | seeds | steps | minutes | threads, precision | cases | Dice "
+        "| M parameters | GFLOP a window | ms a window |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     keys = sorted({(run["set"], run["budget"], run["network"]) for run in runs})
     for key in keys:
@@ -200,6 +200,7 @@ def table(options: argparse.Namespace) -> str:
                 key[0], BUDGETS[key[2], key[1]], key[2], row["depth"] or "-", len(group),
                 steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
                 f"{mean(minutes):.0f}" if minutes else "-", f"{group[0]['threads']}, {group[0]['precision']}",
+                group[0]["cases"],
                 f"{mean(scores):.3f}{spread}",
                 f"{row['parameters'] / 1e6:.2f}", f"{row['gflop']:.2f}",
                 f"{median(run['depths'][n]['milliseconds'] for run in group):.0f}",

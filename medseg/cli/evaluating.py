@@ -76,6 +76,11 @@ class Settings:
             require_labels(stored, self.described.labels, str(self.manifest))
         elif self.described.labels != stored.bundle.labels:
             raise InputError(f"{self.manifest}: its label table is not that of bundle {name}; compare both")
+        elif self.described.modality not in (stored.bundle.modality, "unknown"):
+            raise InputError(
+                f"{self.manifest}: its images are {self.described.modality}, bundle {name} is for "
+                f"{stored.bundle.modality}; if they are that too, mend modality in the manifest"
+            )
         return cases
 
 

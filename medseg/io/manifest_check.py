@@ -102,6 +102,9 @@ def _image(manifest: Manifest, case: Case, volume: Volume) -> Iterator[Finding]:
     if axes != manifest.spatial_dims:
         says = f"the manifest says {manifest.spatial_dims}"
         yield Finding("error", case.id, f"{case.image}: has {axes} axes, {says}; correct one of them")
+    if volume.voxels.size and (volume.voxels == volume.voxels.flat[0]).all():
+        told = f"all voxels are {volume.voxels.flat[0]:g}, which teaches nothing; export it anew or drop the case"
+        yield Finding("error", case.id, f"{case.image}: {told}")
     if volume.channels not in (1, manifest.channels):
         says = f"the manifest says {manifest.channels}"
         yield Finding("error", case.id, f"{case.image}: has {volume.channels} channels, {says}; correct one of them")

@@ -88,13 +88,20 @@ def _tile_of(manifest: Manifest, case: Case, root: Path) -> Image.Image:
     image, mask = case_paths(case, root)
     try:
         volume, (raw, _) = read_image(image, IS_IMAGE), read_mask(mask)
-        if raw.shape == volume.geometry.shape_ijk:
-            return draw_tile(volume, LabelMap(mask_to_labels(raw, manifest), volume.geometry, manifest.labels))
-        reason = "image and mask differ in shape"
     except ValueRangeError:
-        reason = "the mask holds unknown values"
+        return _refusal("NaN or infinity in it")
     except MedsegError:
-        reason = "cannot be read"
+        return _refusal("cannot be read")
+    if raw.shape != volume.geometry.shape_ijk:
+        return _refusal("image and mask differ in shape")
+    try:
+        labels = mask_to_labels(raw, manifest)
+    except ValueRangeError:
+        return _refusal("the mask holds unknown values")
+    return draw_tile(volume, LabelMap(labels, volume.geometry, manifest.labels))
+
+
+def _refusal(reason: str) -> Image.Image:
     tile = Image.new("RGB", (TILE, TILE), (70, 20, 20))
     ImageDraw.Draw(tile).text((10, TILE // 2 - 8), reason, INK, font(11))
     return tile

@@ -208,6 +208,12 @@ def test_labels_that_are_not_the_bundles_are_refused(manifest, bundle):
     assert "label table is not that of bundle" in refused(3, bundle, manifest)
 
 
+def test_images_of_another_modality_are_refused(manifest, bundle):
+    described: Manifest = read_manifest(manifest)
+    write_manifest(replace(described, modality="PET"), manifest)
+    assert "its images are PET, bundle organs_mr_segmentation is for MR" in refused(3, bundle, manifest)
+
+
 def test_a_card_without_its_place_is_refused(manifest, bundle):
     (bundle / "docs" / "README.md").write_text("mine")
     assert "put them where the scores belong" in refused(5, bundle, manifest, "--card", "-q")

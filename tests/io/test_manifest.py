@@ -325,6 +325,14 @@ def test_each_fault_of_a_mask_is_found_and_named(tmp_path, mask, origin_mm, leve
     assert all(level == given and told in message for given, _, message in found)
 
 
+def test_an_image_of_one_value_is_found(tmp_path):
+    a_data_set(tmp_path)
+    save(tmp_path / "images" / "b.nii", np.full((4, 5, 6), 7, np.int16))
+    ((level, case, message),) = findings(build_manifest(a_manifest(mask_values=None), tmp_path, IN_TWO), tmp_path)
+    assert (level, case) == ("error", "b")
+    assert "all voxels are 7" in message
+
+
 def test_missing_changed_and_damaged_files_are_found_and_the_others_still_checked(tmp_path):
     manifest = a_data_set(tmp_path)
     (tmp_path / "masks" / "a.nii").unlink()

@@ -89,3 +89,18 @@ def test_a_sheet_holds_a_tile_for_each_case_and_tells_what_cannot_be_read(tmp_pa
     write_contact_sheet(a_manifest(), tmp_path, tmp_path / "none.png")
     with pytest.raises(UsageError, match="is a PNG"):
         write_contact_sheet(replace(manifest, cases=()), tmp_path, tmp_path / "sheet.jpg")
+
+
+def test_a_tile_tells_an_image_with_nan_from_a_mask_of_unknown_values(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "medseg.reports.contact_sheet._refusal", lambda reason: told.append(reason) or Image.new("RGB", (TILE, TILE))
+    )
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    sound, strange = np.ones((4, 4, 3), np.float32), np.full((4, 4, 3), 9, np.uint8)
+    for name, image, mask in (("nan", sound * np.nan, sound), ("nine", sound, strange)):
+        write_nifti_image(image, Geometry(image.shape, np.eye(4)), tmp_path / "images" / f"{name}.nii")
+        write_nifti_image(mask.astype(np.uint8), Geometry(mask.shape, np.eye(4)), tmp_path / "masks" / f"{name}.nii")
+    write_contact_sheet(a_manifest(a_case("nan"), a_case("nine")), tmp_path, tmp_path / "sheet.png")
+    assert told == ["NaN or infinity in it", "the mask holds unknown values"]
