@@ -92,6 +92,12 @@ def test_small_things_get_every_voxel_and_large_ones_patches_on_a_cpu_only():
     assert patches == [None, 2, None]
 
 
+@pytest.mark.parametrize(("small", "size"), [(19.0, (256, 256)), (8.3, (192, 192))])
+def test_slices_are_learned_whole_where_patches_of_two_afford_it(small, size):
+    spec = suggest(PICTURES, replace(SEEN_2D, shape=(256, 256), piece_voxels=(small, 40.0)), CPU).spec
+    assert (spec.batch.size, spec.batch.count, spec.window.size) == (size, 6, (256, 256))
+
+
 @pytest.mark.parametrize(("steps", "between"), [(4, 1), (60, 15), (799, 200), (None, 200)])
 def test_short_trainings_are_validated_and_kept_on_the_way(steps, between):
     """A training of 60 steps kept nothing until its end."""
