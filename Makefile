@@ -75,7 +75,8 @@ train-nuclei: install  ## one fold of five held out; needs MEDSEG_DATA; takes ho
 
 train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	test -d runs/brain_tumor_mr_segmentation || \
-	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4
+	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4 \
+	    --steps 15000 --set optimiser.ema=0.999
 
 train-all: train-hippocampus train-nuclei train-tumour  ## all three, one after the other; goes on where it was stopped
 

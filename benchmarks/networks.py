@@ -3,10 +3,11 @@
     python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --minutes 15
 
 UNet trains for --minutes; UNet++ once for as many steps and once for as many minutes. Steps are counted before the
-first training of a data set, from the pace of each network, and kept in benchmarks/networks/steps/, so that all seeds
-have the same, on other machines too. Each training is a folder below --work and goes on where it was stopped; its
-result is a JSON file below benchmarks/networks/, which is kept. What is there is not trained again. --table writes
-benchmarks/networks.md from the files that are there, and says how many of the planned runs are missing.
+first training of a data set, from the pace of each network, and kept in benchmarks/networks/steps/ as the plan is in
+plans/, so that all seeds have the same, on other machines and by later defaults too. Each training is a folder below
+--work and goes on where it was stopped; its result is a JSON file below benchmarks/networks/, which is kept. What is
+there is not trained again. --table writes benchmarks/networks.md from the files that are there, and says how many of
+the planned runs are missing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from medseg.backends.precision import choose_precision
 from medseg.cli.memory import keep_freed_memory
 from medseg.cli.planning import suggested
 from medseg.data.dataset import load_samples
-from medseg.domain.manifest import Fold, held_out
+from medseg.domain.manifest import Fold, Manifest, held_out
+from medseg.domain.spec import from_plain, to_plain
 from medseg.engines.plan import TrainSpec, to_target
 from medseg.engines.trainer import fit
 from medseg.io.files import write_text
@@ -63,10 +65,7 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
     path = Path("data_manifests") / f"{name}.json"
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
-    spec = replace(suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec, min_voxels=0)  # no masks here
-    widths = spec.network.widths[:LEVELS]  # a shallower plan repeats its coarsest, for the depths to be the same
-    widths += widths[-1:] * (LEVELS - len(widths))
-    spec = replace(spec, network=replace(spec.network, widths=widths))
+    spec = _plan(name, manifest, root)
     load = [
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")
@@ -84,6 +83,19 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
                     spec, network=network, seed=seed, keep="last", steps=count, epoch_steps=max(count // 4, 1)
                 )
                 _run(name, run, budget, load, options.work, digest, result)
+
+
+def _plan(name: str, manifest: Manifest, root: Path) -> TrainSpec:
+    """The default one of UNet on a CPU when the first training of a data set was made, with five levels."""
+    kept = RESULTS / "plans" / f"{name}.json"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        spec = suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec
+        widths = spec.network.widths[:LEVELS]  # a shallower plan repeats its coarsest, for the depths to be the same
+        widths += widths[-1:] * (LEVELS - len(widths))
+        spec = replace(spec, network=replace(spec.network, widths=widths), min_voxels=0)  # no masks here
+        write_text(kept, json.dumps(to_plain(spec), indent=1) + "\n")
+    return from_plain(TrainSpec, json.loads(kept.read_text()))
 
 
 def _steps(name: str, spec: TrainSpec, training: list, options: argparse.Namespace) -> dict[str, int]:
