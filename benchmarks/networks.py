@@ -46,7 +46,7 @@ FOLDS = {"hippocampus": Fold(1, 5), "nuclei": Fold(1, 5), "brain_tumor": Fold(4,
 RUNS = (("unet", "steps"), ("unetpp", "steps"), ("unetpp", "time"))  # the steps of UNet are those of its time
 BUDGETS = {("unet", "steps"): "both", ("unetpp", "steps"): "same steps", ("unetpp", "time"): "same time"}
 LEVELS = 5  # UNet++ then has the depths 1 to 4 of its paper
-WARM, TIMED = 3, 5
+WARM, TIMED, ROUNDS = 3, 5, 3
 
 
 def main() -> None:
@@ -99,14 +99,15 @@ def _plan(name: str, manifest: Manifest, root: Path) -> TrainSpec:
 
 
 def _steps(name: str, spec: TrainSpec, training: list, options: argparse.Namespace) -> dict[str, int]:
-    """How many steps of each network fit into the minutes; counted once for a data set."""
+    """How many steps of each network fit into the minutes; counted once for a data set, in turns, for a fair ratio."""
     kept = RESULTS / "steps" / f"{name}-{options.minutes:g}-minutes.json"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
-        steps = {
-            preset: _steps_in(replace(spec, network=replace(spec.network, preset=preset)), training, options.minutes)
-            for preset in dict.fromkeys(preset for preset, _ in RUNS)
-        }
+        seconds: dict[str, list[float]] = {preset: [] for preset, _ in RUNS}
+        for _ in range(ROUNDS):
+            for preset, found in seconds.items():
+                found += _timed(replace(spec, network=replace(spec.network, preset=preset)), training)
+        steps = {preset: max(int(60 * options.minutes / median(found)), 20) for preset, found in seconds.items()}
         write_text(kept, json.dumps(steps) + "\n")
     return json.loads(kept.read_text())
 
@@ -138,8 +139,8 @@ def _run(name: str, spec: TrainSpec, budget: str, load: list, work: Path, digest
     print(json.dumps(facts), flush=True)
 
 
-def _steps_in(spec: TrainSpec, training: list, minutes: float) -> int:
-    """By the median of a few timed ones."""
+def _timed(spec: TrainSpec, training: list) -> list[float]:
+    """Seconds of a few steps."""
     stamps: list[float] = []
     probe = replace(spec, steps=WARM + TIMED, epoch_steps=WARM + TIMED, validation_cases=1)
     with TemporaryDirectory() as folder:
@@ -147,7 +148,7 @@ def _steps_in(spec: TrainSpec, training: list, minutes: float) -> int:
             probe, training, training[:1], Path(folder), "", torch.device("cpu"),
             lambda progress: stamps.append(time.perf_counter()) if progress.scores is None else None,
         )  # fmt: skip
-    return max(int(60 * minutes / median(b - a for a, b in pairwise(stamps[WARM:]))), 20)
+    return [b - a for a, b in pairwise(stamps[WARM:])]
 
 
 def measure_depth(network: torch.nn.Module, depth: int | None, spec: TrainSpec, validation: list) -> dict:
