@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from medseg.domain.manifest import Manifest
     from medseg.metrics.table import ScoreTable
 
+_WORST = 5  # cases that the page shows
+
 
 def crossval(
     manifest: Annotated[Path, typer.Argument(help="The data set: a JSON file of `medseg manifest build`.")],
@@ -66,6 +68,7 @@ def crossval(
         "weights_sha256": weights_sha256,
     }
     _write_tables(output, table, facts)
+    page = _write_page(output, table, scored, f"{manifest.stem}, {folds} folds")
     if join:
         ensemble = output / output.resolve().name
         choices = _choices(network, steps, seed, plan, settings)
@@ -79,7 +82,7 @@ def crossval(
         _write_tables(ensemble / "docs", table, facts)
         _foretell(ensemble, table, scored, poor)
     print(table.to_markdown(), end="")
-    print(f"medseg: {folds} folds; tables in {output}", file=sys.stderr)
+    print(f"medseg: {folds} folds; tables in {output}, the page in {page}", file=sys.stderr)
     if table.refused:
         raise PartialBatchError(f"{len(table.refused)} of {len(described.cases)} cases were refused, see the table")
 
@@ -159,6 +162,29 @@ def _write_tables(folder: Path, table: ScoreTable, facts: dict[str, Any]) -> Non
     write_text(folder / "scores_crossval.csv", table.to_csv())
 
 
+def _write_page(output: Path, table: ScoreTable, folds: list[dict[str, Any]], title: str) -> Path:
+    """The scores of all folds as one page, with pictures of the worst cases among those that each fold kept."""
+    from medseg.metrics.ranking import badness, leading_metric
+    from medseg.metrics.table import case_means
+    from medseg.reports.evaluation import write_evaluation
+    from medseg.reports.scores import Scores
+
+    metric = leading_metric(table)
+    kept = {case: path for fold in folds for case, path in fold.get("pictures", {}).items()}
+    scores = case_means(table.rows, metric)
+    worst = sorted(kept, key=lambda case: badness(metric, scores[case]), reverse=True)[:_WORST]
+    seconds = {case: value for fold in folds for case, value in fold["seconds"].items()}
+    page = output / "scores_crossval.html"
+    shown = Scores(table, folds[0]["distance_unit"], pictures={case: kept[case] for case in worst}, seconds=seconds)
+    told = {
+        f"fold {number}": f"{fold['cases']} cases by weights {fold['weights_sha256'][:12]}, {fold['precision']} on "
+        f"{fold['device']}, medseg {fold['medseg_version']}"
+        for number, fold in enumerate(folds, start=1)
+    }
+    write_evaluation(page, title, shown, told)
+    return page
+
+
 def _require_members(ensemble: Path, weights_sha256: list[str]) -> None:
     """Raises: UsageError if the ensemble is of other weights than the folds have now, or was not finished."""
     import json
@@ -232,6 +258,9 @@ def _scores(
     settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet, wishes)
     done = evaluate_bundle(stored, settings.cases_for(stored), settings)
     require_some(done)
-    write_text(kept, json.dumps(done.to_dict(), indent=1) + "\n")
+    pictures = folder.with_name(f"{folder.name}_pictures")
+    names = {case: f"{pictures.name}/{name}" for case, name in done.gallery.write(pictures).items()}
+    found = done.to_dict() | {"pictures": names}
+    write_text(kept, json.dumps(found, indent=1) + "\n")
     write_text(kept.with_suffix(".csv"), done.table.to_csv())
-    return done.to_dict()
+    return found

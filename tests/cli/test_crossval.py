@@ -44,6 +44,19 @@ def test_every_case_is_scored_once(done):
     assert [str(fold) for fold in folds] == ["1/3", "2/3", "3/3"]
 
 
+def test_the_page_shows_the_worst_cases_of_all_folds(done):
+    folder, *_ = done
+    page = (folder / "out" / "scores_crossval.html").read_text()
+    scores: dict[str, list[float]] = {}
+    for row in json.loads((folder / "out" / "scores_crossval.json").read_text())["rows"]:
+        scores.setdefault(row["case"], []).append(row["Dice"])
+    worst = sorted(scores, key=lambda case: sum(scores[case]))[0]
+    assert f"1. {worst}" in page
+    pictures = re.findall(r'src="(fold\d_pictures/worst_\d\.png)"', page)
+    assert len(pictures) == 5
+    assert all((folder / "out" / picture).is_file() for picture in pictures)
+
+
 def test_the_folds_answer_together(done):
     folder, *_ = done
     joined = find_bundle(str(folder / "out" / "out")).bundle
