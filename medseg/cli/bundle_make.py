@@ -74,6 +74,7 @@ def depths(
     from medseg.cli.evaluating import Settings, evaluate_bundle, require_some
     from medseg.domain.errors import UsageError
     from medseg.domain.wishes import Wishes
+    from medseg.inference.model import fast_depth
     from medseg.io.manifest import read_manifest
     from medseg.metrics.table import case_means
 
@@ -92,6 +93,7 @@ def depths(
         found.append(DepthScore(depth, round(score, 4), round(seconds, 4), parameters_of_depth(stored, depth)))
         print(f"depth {depth}: Dice {score:.4f}, {seconds:.3f} s a case, {found[-1].parameters / 1e6:.2f} M parameters")
     renew(stored, depths=tuple(found))
+    print(f"--fast: head {fast_depth(find_bundle(bundle))} answers")
 
 
 @app.command("quality")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -116,7 +117,11 @@ def segment(
         chosen = choose_device(device, threads)
         if fast and depth is not None:
             raise UsageError("--fast chooses the depth; leave --depth out")
-        wishes = Wishes(fast_depth(stored) if fast else depth, tta, quality)
+        if fast:
+            depth = fast_depth(stored)
+            if not quiet:
+                print(f"medseg: --fast: head {depth} answers", file=sys.stderr)
+        wishes = Wishes(depth, tta, quality)
         name = backend_name(backend_before(backend, journal, resume))
         asked = Asked(name, len(plans), progress.tell_nobody if quiet else progress.say_backend)
         model = load_model(stored, chosen, choose_precision(precision, chosen), wishes, asked)

@@ -90,7 +90,11 @@ def test_depth_fast_and_mirror_images_on_the_command_line(folder, tmp_path):
         return json.loads(done.out)[0]["settings"]
 
     assert settings("a", "--depth", "1", "--tta") == {"roi": [], "depth": 1, "tta": True}
-    medseg("bundle", "depths", folder / "deep", folder / "balls.json", "--device", "cpu", "-q")
-    assert settings("b", "--fast")["depth"] in (1, 2)
+    measured = medseg("bundle", "depths", folder / "deep", folder / "balls.json", "--device", "cpu", "-q")
+    depth = settings("b", "--fast")["depth"]
+    assert depth in (1, 2)
+    assert f"--fast: head {depth} answers" in measured.out
+    told = medseg("segment", image, "-b", folder / "deep", "-o", tmp_path / "told", "--fast", "--device", "cpu")
+    assert f"--fast: head {depth} answers" in told.err
     both = medseg("segment", image, "-b", folder / "deep", "-o", tmp_path / "c", "--fast", "--depth", "1")
     assert (both.code, "--fast" in both.err) == (2, True)
