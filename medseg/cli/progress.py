@@ -42,7 +42,10 @@ def training(steps: int, names: tuple[str, ...], quiet: bool) -> Iterator[Callab
         at = [0]
 
         def report(progress: Progress) -> None:
-            first[0] = first[0] or progress.step
+            if not first[0]:
+                first[0] = progress.step
+                if progress.step > 1 and not quiet:
+                    print(f"going on from step {progress.step - 1}", file=sys.stderr, flush=True)
             advance(progress.step - at[0])
             at[0] = progress.step
             now = time.monotonic()

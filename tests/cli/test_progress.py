@@ -27,3 +27,10 @@ def test_quiet_says_nothing(monkeypatch, capsys):
         report(Progress(1, 2, 0.5))
         report(Progress(2, 2, 0.5, (0.75,)))
     assert capsys.readouterr().err == ""
+
+
+def test_a_training_that_goes_on_says_from_where(capsys):
+    with progress.training(9, ("liver",), quiet=False) as report:
+        report(Progress(5, 9, 0.5))
+        report(Progress(6, 9, 0.5))
+    assert capsys.readouterr().err.splitlines() == ["going on from step 4"]
