@@ -69,9 +69,9 @@ train-hippocampus: install  ## five folds and their ensemble; needs MEDSEG_DATA;
 	$(BIN)/medseg crossval data_manifests/hippocampus.json -o runs/hippocampus_mr_segmentation --folds 5 --steps 1600 \
 	  --set min_voxels=50 --join
 
-train-nuclei: install  ## one fold of five held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+train-nuclei: install  ## by the manifest's splits; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	test -d runs/nuclei_microscopy_segmentation || \
-	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --fold 1/5
+	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation
 
 train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	test -d runs/brain_tumor_mr_segmentation || \
