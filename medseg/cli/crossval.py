@@ -243,6 +243,7 @@ def _scores(
 
     from medseg.bundle.store import find_bundle
     from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
+    from medseg.cli.score_page import write_pictures
     from medseg.domain.wishes import Wishes
     from medseg.io.files import write_text
     from medseg.io.manifest import read_manifest
@@ -258,9 +259,7 @@ def _scores(
     settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet, wishes)
     done = evaluate_bundle(stored, settings.cases_for(stored), settings)
     require_some(done)
-    pictures = folder.with_name(f"{folder.name}_pictures")
-    names = {case: f"{pictures.name}/{name}" for case, name in done.gallery.write(pictures).items()}
-    found = done.to_dict() | {"pictures": names}
+    found = done.to_dict() | {"pictures": write_pictures(done, folder.with_name(f"{folder.name}_pictures"))}
     write_text(kept, json.dumps(found, indent=1) + "\n")
     write_text(kept.with_suffix(".csv"), done.table.to_csv())
     return found

@@ -25,8 +25,14 @@ def scores_of(done: Evaluation, pictures: Path, threshold: float) -> Scores:
     """The values that a page shows; the pictures are written into a folder beside the page."""
     from medseg.reports.scores import Scores
 
-    names = {case: f"{pictures.name}/{name}" for case, name in done.gallery.write(pictures).items()}
-    return Scores(done.table, done.facts["distance_unit"], threshold, names, done.evaluated.seconds)
+    return Scores(
+        done.table, done.facts["distance_unit"], threshold, write_pictures(done, pictures), done.evaluated.seconds
+    )
+
+
+def write_pictures(done: Evaluation, pictures: Path) -> dict[str, str]:
+    """The worst cases as PNG files of the folder; case -> path from a page beside it, worst first."""
+    return {case: f"{pictures.name}/{name}" for case, name in done.gallery.write(pictures).items()}
 
 
 def in_words(facts: dict[str, Any]) -> dict[str, str]:
