@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from medseg.reports.svg import Drawing, Scale, attributes, line, scale_of, shortened, svg, told, word
 
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _LEGEND = 560, 250, 52, 30, 36, 20
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM, _LEGEND = 560, 250, 52, 24, 30, 36, 20
 _MOST_POINTS = 600
 
 
@@ -24,11 +24,11 @@ def draw_curves(title: str, curves: Sequence[Curve], mark: float | None = None, 
     """One drawing; `mark` is a step that is set off by a line (the best one); share: the axis ends at 1."""
     finite = [value for curve in curves for _, value in curve.points if math.isfinite(value)]
     steps = [step for curve in curves for step, _ in curve.points]
-    across = Scale(0, max([*steps, 1]), _LEFT, _WIDTH - 12)
+    across = Scale(0, max([*steps, 1]), _LEFT, _WIDTH - _RIGHT)
     up = scale_of(finite, _HEIGHT - _BOTTOM, _TOP, share)
     parts = [word(0, 16, title, kind="title")]
     for tick in up.ticks:
-        parts.append(line(_LEFT, up(tick), _WIDTH - 12, up(tick), "grid"))
+        parts.append(line(_LEFT, up(tick), _WIDTH - _RIGHT, up(tick), "grid"))
         parts.append(word(_LEFT - 8, up(tick) + 4, told(tick), "end", "faint"))
     for tick in across.ticks:
         parts.append(word(across(tick), _HEIGHT - _BOTTOM + 18, told(tick), "middle", "faint"))

@@ -93,13 +93,12 @@ def svg(width: float, height: float, alternative: str, parts: Sequence[str]) -> 
 
 
 def told(value: float) -> str:
-    """A tick: at most three decimals, no zeros behind them; the minus is a minus.
+    """A tick with every digit that it has, no zeros behind them; the minus is a minus.
 
-    >>> told(0.5), told(-2.0), told(1500.0), told(0.002)
-    ('0.5', '−2', '1500', '0.002')
+    >>> told(0.5), told(-2.0), told(1500.0), told(0.0015), told(0.00002)
+    ('0.5', '−2', '1500', '0.0015', '2e−05')
     """
-    text = f"{value:.3f}".rstrip("0").rstrip(".") if abs(value) >= 1e-3 or value == 0 else f"{value:.2g}"
-    return text.replace("-", "−")
+    return f"{value:.12g}".replace("-", "−")
 
 
 def shortened(text: str, most: int) -> str:
