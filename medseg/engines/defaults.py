@@ -24,7 +24,9 @@ _PATCH_VOXELS = {("cpu", 2): 192**2, ("cpu", 3): 32 * 48 * 32, ("cuda", 2): 512*
 _WIDEST = {2: 256, 3: 192}
 _MOST_LEVELS = {2: 6, 3: 5}
 _LEAST_COARSEST = 2, 4  # voxels along the shortest and the longest edge; hippocampi gained nothing from a coarser level
-_SMALL_PIECE = 16.0  # hippocampi, 13.5 voxels wide, lost 0.007 to 0.009 Dice to patches of two
+# Hippocampi, 13.5 voxels wide, lost 0.007 to 0.009 Dice to patches of two. Nuclei, 8.3 pixels wide, won by them after
+# five minutes of one core: IoU 0.860 against 0.854, AP@0.5 0.745 against 0.738.
+_SMALL_PIECE = 16.0
 _FEW_CASES = 2000
 _MOST_MIN_VOXELS = 50
 _STEPS = {2: 8000, 3: 4000}
@@ -113,24 +115,31 @@ def _patch(seen: Fingerprint, device: Device, preset: str, reasons: dict[str, st
     small = seen.piece_voxels[0]
     if preset not in ("unet", "unetpp"):
         return 1
-    if device.kind == "cpu" and small >= _SMALL_PIECE:
-        reasons["network.options.patch"] = (
+    patch = 1
+    if device.kind != "cpu":
+        reason = "a GPU affords the full resolution"
+    elif small >= _SMALL_PIECE:
+        patch = 2
+        reason = (
             f"nine of ten pieces are wider than {small:g} voxels, so a finest level of 2-voxel patches tells them, at "
             f"a {2**seen.spatial_dims}th of the cost"
         )
-        return 2
-    reasons["network.options.patch"] = (
-        f"a tenth of the pieces is at most {small:g} voxels wide: they need every voxel"
-        if small < _SMALL_PIECE
-        else "a GPU affords the full resolution"
-    )
-    return 1
+    elif seen.spatial_dims == 2:
+        patch = 2
+        reason = (
+            f"a tenth of the pieces is at most {small:g} pixels wide: a finest level of 2-pixel patches, twice as "
+            "wide, learns them faster than a narrow one of single pixels"
+        )
+    else:
+        reason = f"a tenth of the pieces is at most {small:g} voxels wide: they need every voxel"
+    reasons["network.options.patch"] = reason
+    return patch
 
 
 def _size(seen: Fingerprint, device: Device, patch: int, reasons: dict[str, str]) -> tuple[int, ...]:
     dims = seen.spatial_dims
     budget = _PATCH_VOXELS[("cpu" if device.kind == "cpu" else "cuda", dims)]
-    if dims == 2:
+    if dims == 2 and seen.piece_voxels[0] >= _SMALL_PIECE:
         budget *= patch**2  # whole slices taught more a second than crops: 0.56 against 0.51 Dice of brain tumours
     unit = 8 * patch
     size = [max(-(-n // unit) * unit, unit) for n in seen.shape]
@@ -150,7 +159,7 @@ def _network(
     dims = seen.spatial_dims
     if preset in MONAI_NETWORKS:
         return NetworkSpec(preset, dims, manifest.channels, target_classes(manifest))
-    width = 16 * (patch if dims == 3 else 1)
+    width = 16 * (patch if dims == 3 or seen.piece_voxels[0] < _SMALL_PIECE else 1)
     least, least_longest = _LEAST_COARSEST
     widths, smallest, largest = [width], min(size) // patch, max(size) // patch
     while len(widths) < _MOST_LEVELS[dims] and smallest // 2 >= least and largest // 2 >= least_longest:
