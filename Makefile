@@ -92,8 +92,9 @@ $(BENCH_STAMP): pyproject.toml constraints.txt benchmarks/requirements.txt
 bench: $(BENCH_STAMP)  ## inference beside MONAI and nnU-Net; on an idle machine; writes benchmarks/RESULTS.md; QUICK=1 tries it
 	$(BENCH)/bin/python benchmarks/table.py --run $(if $(QUICK),--quick)
 
-bench-networks: install  ## UNet against UNet++, three seeds, every depth; many hours; goes on; writes benchmarks/networks.md
-	$(BIN)/python benchmarks/networks.py
+bench-networks: install  ## UNet against UNet++, three seeds, every depth; hours; goes on; writes benchmarks/networks.md
+	$(BIN)/python benchmarks/networks.py --minutes 3 --threads 1
+
 
 bench-training: install  ## training speed beside MONAI's own way; on an idle machine; writes benchmarks/training.md
 	$(BIN)/python benchmarks/training.py $(if $(QUICK),--quick)

@@ -3,11 +3,11 @@
     python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --minutes 15
 
 UNet trains for --minutes; UNet++ once for as many steps and once for as many minutes. Steps are counted before the
-first training of a data set, from the pace of each network, and kept in benchmarks/networks/steps/ as the plan is in
-plans/, so that all seeds have the same, on other machines and by later defaults too. Each training is a folder below
---work and goes on where it was stopped; its result is a JSON file below benchmarks/networks/, which is kept. What is
-there is not trained again. --table writes benchmarks/networks.md from the files that are there, and says how many of
-the planned runs are missing.
+first training of a data set, from the pace of each network, and kept in benchmarks/networks/N-minutes/steps/ as the
+plan is in plans/, so that all seeds have the same, on other machines and by later defaults too. Each training is a
+folder below --work and goes on where it was stopped; its result is a JSON file in benchmarks/networks/N-minutes/, which
+is kept. What is there is not trained again. --table writes benchmarks/networks.md from the files that are there, and
+says how many of the planned runs are missing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from medseg.cli.planning import suggested
 from medseg.data.dataset import load_samples
 from medseg.domain.manifest import Fold, Manifest, held_out
 from medseg.domain.spec import from_plain, to_plain
+from medseg.engines.defaults import optimiser_of
 from medseg.engines.plan import TrainSpec, to_target
 from medseg.engines.trainer import fit
 from medseg.io.files import write_text
@@ -41,7 +42,6 @@ from medseg.networks.build import NetworkSpec, build_network
 from medseg.windows import collect, stream
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "networks"
 FOLDS = {"hippocampus": Fold(1, 5), "nuclei": Fold(1, 5), "brain_tumor": Fold(4, 4)}
 RUNS = (("unet", "steps"), ("unetpp", "steps"), ("unetpp", "time"))  # the steps of UNet are those of its time
 BUDGETS = {("unet", "steps"): "both", ("unetpp", "steps"): "same steps", ("unetpp", "time"): "same time"}
@@ -51,7 +51,6 @@ WARM, TIMED, ROUNDS = 3, 5, 3
 
 def main() -> None:
     options = _options()
-    RESULTS.mkdir(exist_ok=True)
     keep_freed_memory()
     torch.set_num_threads(options.threads)
     if not options.table:
@@ -61,35 +60,46 @@ def main() -> None:
     print((HERE / "networks.md").read_text())
 
 
+def _results(options: argparse.Namespace) -> Path:
+    """What runs of so many minutes give; those of others would not be the same steps."""
+    return HERE / "networks" / f"{options.minutes:g}-minutes"
+
+
 def _run_set(name: str, options: argparse.Namespace) -> None:
     path = Path("data_manifests") / f"{name}.json"
     whole = read_manifest(path)
     manifest, root = held_out(whole, FOLDS[name]), data_root(whole, path)
-    spec = _plan(name, manifest, root)
+    results = _results(options)
+    spec = _plan(results / "plans" / f"{name}.json", manifest, root)
     load = [
         load_samples(manifest, manifest.part(split), root, spec.preprocess, to_target(manifest))
         for split in ("train", "validation")
     ]
     load[1] = load[1][:: -(-len(load[1]) // options.cases)]
     digest = sha256_of(path)
-    steps = _steps(name, spec, load[0], options)
+    steps = _steps(results / "steps" / f"{name}.json", spec, load[0], options.minutes)
     for seed in options.seeds:
         for preset, budget in RUNS:
-            result = RESULTS / f"{name}-{preset}-{budget}-{seed}.json"
+            result = results / f"{name}-{preset}-{budget}-{seed}.json"
             if not result.exists():
-                network = replace(spec.network, preset=preset)
                 count = steps[preset if budget == "time" else "unet"]
                 run = replace(
-                    spec, network=network, seed=seed, keep="last", steps=count, epoch_steps=max(count // 4, 1)
+                    spec,
+                    network=replace(spec.network, preset=preset),
+                    optimiser=optimiser_of(count, spec.optimiser.rate),
+                    seed=seed,
+                    keep="last",
+                    steps=count,
+                    epoch_steps=max(count // 4, 1),
                 )
-                _run(name, run, budget, load, options.work, digest, result)
+                work = options.work / results.name / result.stem
+                _run(name, run, budget, load, work, digest, result)
 
 
-def _plan(name: str, manifest: Manifest, root: Path) -> TrainSpec:
+def _plan(kept: Path, manifest: Manifest, root: Path) -> TrainSpec:
     """The default one of UNet on a CPU when the first training of a data set was made, with five levels."""
-    kept = RESULTS / "plans" / f"{name}.json"
     if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         spec = suggested(manifest, root, torch.device("cpu"), "unet", None, 0).spec
         widths = spec.network.widths[:LEVELS]  # a shallower plan repeats its coarsest, for the depths to be the same
         widths += widths[-1:] * (LEVELS - len(widths))
@@ -98,25 +108,23 @@ def _plan(name: str, manifest: Manifest, root: Path) -> TrainSpec:
     return from_plain(TrainSpec, json.loads(kept.read_text()))
 
 
-def _steps(name: str, spec: TrainSpec, training: list, options: argparse.Namespace) -> dict[str, int]:
+def _steps(kept: Path, spec: TrainSpec, training: list, minutes: float) -> dict[str, int]:
     """How many steps of each network fit into the minutes; counted once for a data set, in turns, for a fair ratio."""
-    kept = RESULTS / "steps" / f"{name}-{options.minutes:g}-minutes.json"
     if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         seconds: dict[str, list[float]] = {preset: [] for preset, _ in RUNS}
         for _ in range(ROUNDS):
             for preset, found in seconds.items():
                 found += _timed(replace(spec, network=replace(spec.network, preset=preset)), training)
-        steps = {preset: max(int(60 * options.minutes / median(found)), 20) for preset, found in seconds.items()}
+        steps = {preset: max(int(60 * minutes / median(found)), 20) for preset, found in seconds.items()}
         write_text(kept, json.dumps(steps) + "\n")
     return json.loads(kept.read_text())
 
 
 def _run(name: str, spec: TrainSpec, budget: str, load: list, work: Path, digest: str, result: Path) -> None:
     training, validation = load
-    folder = work / result.stem
-    resumed, started = folder.exists(), time.monotonic()
-    trained = fit(spec, training, validation, folder, digest, torch.device("cpu"))
+    resumed, started = work.exists(), time.monotonic()
+    trained = fit(spec, training, validation, work, digest, torch.device("cpu"))
     seconds = None if resumed else round(time.monotonic() - started, 1)
     network = build_network(spec.network)
     network.load_state_dict(trained.weights)
@@ -186,14 +194,15 @@ def _pruned(spec: NetworkSpec, depth: int) -> NetworkSpec:
 
 def table(options: argparse.Namespace) -> str:
     """Means and standard deviations over the seeds, with what is missing."""
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    runs = [json.loads(path.read_text()) for path in sorted(_results(options).glob("*.json"))]
     planned = len(FOLDS) * len(RUNS) * 3
     lines = [
         "# UNet against UNet++",
         "",
         "Same split, batches and augmentation; mean (standard deviation) over seeds; Dice of the network's classes on "
         "the fold held out, by the last weights (no checkpoint was picked). UNet++ once with the steps of UNet, once "
-        "with its time. Written by `benchmarks/networks.py`.",
+        f"with its time; UNet trained for {options.minutes:g} minutes where steps were counted, and warm-up and moving "
+        "average are those of trainings of so many steps. Written by `benchmarks/networks.py`.",
         "",
         f"{len(runs)} of {planned} runs are done.",
         "",
@@ -201,19 +210,18 @@ def table(options: argparse.Namespace) -> str:
         "| M parameters | GFLOP a window | ms a window |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    keys = sorted({(run["set"], run["budget"], run["network"]) for run in runs})
-    for key in keys:
-        group = [run for run in runs if (run["set"], run["budget"], run["network"]) == key]
+    groups: dict[tuple, list[dict]] = {}
+    for run in runs:
+        key = tuple(run[fact] for fact in ("set", "budget", "network", "steps", "threads", "precision", "cases"))
+        groups.setdefault(key, []).append(run)
+    for (name, budget, network, steps, threads, precision, cases), group in sorted(groups.items()):
         for n, row in enumerate(group[0]["depths"]):
             scores = [run["depths"][n]["dice"] for run in group]
             spread = f" ({stdev(scores):.3f})" if len(scores) > 1 else ""
-            steps = sorted({run["steps"] for run in group})
             minutes = [run["training_seconds"] / 60 for run in group if run["training_seconds"]]
             cells = (
-                key[0], BUDGETS[key[2], key[1]], key[2], row["depth"] or "-", len(group),
-                steps[0] if len(steps) == 1 else f"{steps[0]}-{steps[-1]}",
-                f"{mean(minutes):.0f}" if minutes else "-", f"{group[0]['threads']}, {group[0]['precision']}",
-                group[0]["cases"],
+                name, BUDGETS[network, budget], network, row["depth"] or "-", len(group), steps,
+                f"{mean(minutes):.0f}" if minutes else "-", f"{threads}, {precision}", cases,
                 f"{mean(scores):.3f}{spread}",
                 f"{row['parameters'] / 1e6:.2f}", f"{row['gflop']:.2f}",
                 f"{median(run['depths'][n]['milliseconds'] for run in group):.0f}",

@@ -85,7 +85,7 @@ def suggest(
         batch=batch,
         augment=_augment(manifest, seen, reasons),
         loss=LossSpec(),
-        optimiser=_optimiser(steps, _rate(pretrained, reasons)),
+        optimiser=optimiser_of(steps, _rate(pretrained, reasons)),
         steps=steps,
         epoch_steps=min(TrainSpec.epoch_steps, -(-steps // 4)),  # so that a short training is kept on its way too
         seed=seed,
@@ -228,7 +228,7 @@ def _rate(pretrained: Pretrained | None, reasons: dict[str, str]) -> float:
     return OptimiserSpec.rate / 4
 
 
-def _optimiser(steps: int, rate: float) -> OptimiserSpec:
+def optimiser_of(steps: int, rate: float) -> OptimiserSpec:
     """Short trainings rise faster and remember less, so that their average is not of the first weights."""
     return OptimiserSpec(
         rate, weight_decay=2e-2, warmup_steps=min(100, max(steps // 10, 1)), ema=min(0.998, max(0.5, 1 - 3 / steps))
