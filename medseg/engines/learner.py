@@ -27,7 +27,9 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from the state of `state_dict`, among other entries."""
         for name, part in vars(self).items():
-            if state.get(name):  # a scaler that is off has none
+            if part is self.optimiser:
+                _load_optimiser(part, state[name])
+            elif state.get(name):  # a scaler that is off has none
                 part.load_state_dict(state[name])
 
 
@@ -39,3 +41,16 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
         torch._foreach_lerp_(list(average), list(current), 1 - min(decay, (1 + n) / (10 + n)))
 
     return AveragedModel(network, multi_avg_fn=update)
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """As torch does, but in this machine's way of computing: fused steps read moments in the order of their weights.
+
+    torch keeps the memory order of the saved moments, which is another where a network is laid out otherwise.
+    """
+    pairs = zip(state["param_groups"], optimiser.param_groups, strict=True)
+    groups = [{**saved, "fused": group["fused"]} for saved, group in pairs]
+    optimiser.load_state_dict({**state, "param_groups": groups})
+    for weight, moments in optimiser.state.items():
+        for name, value in moments.items():
+            moments[name] = torch.empty_like(weight if value.shape == weight.shape else value).copy_(value)

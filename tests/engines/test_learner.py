@@ -1,3 +1,6 @@
+from copy import deepcopy
+
+import pytest
 import torch
 
 from medseg.engines.learner import Learner, averaged
@@ -43,3 +46,37 @@ def test_a_state_without_a_scale_is_of_a_training_that_had_none():
     fp16 = a_learner()
     fp16.load_state_dict(state)
     assert fp16.scaler.get_scale() == 65536
+
+
+def a_convolution(order, fused=True):
+    torch.manual_seed(0)
+    network = torch.nn.Conv3d(4, 4, 3).to(memory_format=order)
+    optimiser = torch.optim.AdamW(network.parameters(), 0.01, fused=fused)
+    return Learner(network, averaged(network, 0.9), optimiser, torch.amp.GradScaler("cpu", enabled=False))
+
+
+def some_steps(learner, numbers):
+    for n in numbers:
+        image = torch.randn(2, 4, 5, 5, 5, generator=torch.Generator().manual_seed(n))
+        learner.optimiser.zero_grad()
+        learner.network(image).square().mean().backward()
+        learner.optimiser.step()
+    return learner.network.state_dict()
+
+
+@pytest.mark.parametrize("before", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("after", [torch.contiguous_format, torch.channels_last_3d])
+def test_the_memory_order_of_a_checkpoint_does_not_matter(before, after):
+    """Fused steps read moments in the order of the weights; those of a checkpoint in another order were scrambled."""
+    stopped, other = a_convolution(before), a_convolution(after)
+    some_steps(stopped, range(3))
+    other.load_state_dict(deepcopy(stopped.state_dict()))
+    torch.testing.assert_close(some_steps(other, range(3, 6)), some_steps(stopped, range(3, 6)))
+
+
+def test_a_checkpoint_of_unfused_steps_goes_on_fused():
+    stopped, other = (a_convolution(torch.contiguous_format, fused) for fused in (None, True))
+    some_steps(stopped, range(3))
+    other.load_state_dict(deepcopy(stopped.state_dict()))
+    assert [group["fused"] for group in other.optimiser.param_groups] == [True]
+    torch.testing.assert_close(some_steps(other, range(3, 6)), some_steps(stopped, range(3, 6)))
