@@ -79,6 +79,7 @@ def depths(
     from medseg.metrics.table import case_means
 
     _require_other_than_train(split)
+    _require_folder(bundle)
     stored = find_bundle(bundle)
     greatest = stored.bundle.network.greatest_depth
     if greatest is None:
@@ -117,6 +118,7 @@ def quality(
     from medseg.metrics.table import case_means
 
     _require_other_than_train(split)
+    _require_folder(bundle)
     stored = find_bundle(bundle)
     settings = Settings(
         manifest, read_manifest(manifest), split, 1.0, None, device, "auto", threads, quiet, Wishes(quality=True)
@@ -137,6 +139,15 @@ def quality(
         )
     renew(stored, quality=fit)
     print(in_words(fit))
+
+
+def _require_folder(bundle: str) -> None:
+    from medseg.domain.errors import UsageError
+
+    if Path(bundle).is_file():
+        raise UsageError(
+            f"{bundle}: what is measured is stored in the bundle, which a file cannot take; unpack it first"
+        )
 
 
 def _require_other_than_train(split: str) -> None:

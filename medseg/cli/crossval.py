@@ -253,7 +253,8 @@ def _scores(
     kept = folder / "docs" / f"scores_{HELD_OUT}.json"
     if kept.exists():
         found = json.loads(kept.read_text(encoding="utf-8"))
-        enough = "agreements" in found or not wishes.quality
+        pictured = "pictures" in found and all((folder.parent / name).is_file() for name in found["pictures"].values())
+        enough = pictured and ("agreements" in found or not wishes.quality)
         if enough and found.get("weights_sha256") == stored.bundle.weights_sha256:
             return found
     settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet, wishes)

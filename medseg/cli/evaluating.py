@@ -48,11 +48,11 @@ class Settings:
         """The cases of the split; "held-out": those of the fold that did not train the bundle.
 
         Raises: UsageError for an unknown split, or one whose cases trained the bundle; InputError
-        if it has no cases, or labels that are not the bundle's.
+        if it has no cases, or labels or a modality that are not the bundle's.
         """
         from medseg.bundle.foreign import ForeignBundle
         from medseg.domain.errors import InputError, UsageError
-        from medseg.domain.manifest import SPLITS, held_out
+        from medseg.domain.manifest import SPLITS, held_out, is_other_modality
 
         own = None if isinstance(stored, ForeignBundle) else stored.bundle
         name, fold = stored.name if isinstance(stored, ForeignBundle) else stored.bundle.name, own.fold if own else None
@@ -76,10 +76,11 @@ class Settings:
             require_labels(stored, self.described.labels, str(self.manifest))
         elif self.described.labels != stored.bundle.labels:
             raise InputError(f"{self.manifest}: its label table is not that of bundle {name}; compare both")
-        elif self.described.modality not in (stored.bundle.modality, "unknown"):
+        takes = stored.modality if isinstance(stored, ForeignBundle) else stored.bundle.modality
+        if is_other_modality(self.described.modality, takes):
             raise InputError(
-                f"{self.manifest}: its images are {self.described.modality}, bundle {name} is for "
-                f"{stored.bundle.modality}; if they are that too, mend modality in the manifest"
+                f"{self.manifest}: its images are {self.described.modality}, bundle {name} is for {takes}; if they are "
+                "that too, mend modality in the manifest"
             )
         return cases
 

@@ -144,6 +144,16 @@ def image_digests(cases: Iterable[Case]) -> tuple[str, ...]:
     return tuple(sorted({case.sha256[0][:12] for case in cases}))
 
 
+def is_other_modality(one: str | None, other: str | None) -> bool:
+    """Whether both are known and differ, however they are spelled in upper or lower case.
+
+    >>> is_other_modality("CT", "MR"), is_other_modality("mr", "MR"), is_other_modality("CT", "unknown")
+    (True, False, False)
+    """
+    known = [name.casefold() for name in (one, other) if name and name.casefold() != "unknown"]
+    return len(set(known)) == 2
+
+
 def kinds(cases: Iterable[Case]) -> tuple[str, ...]:
     """The named subsets that occur, sorted."""
     return tuple(sorted({case.kind for case in cases if case.kind}))

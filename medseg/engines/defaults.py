@@ -191,9 +191,11 @@ def _batch(
 
 
 def _window(manifest: Manifest, seen: Fingerprint, size: tuple[int, ...], reasons: dict[str, str]) -> WindowSpec:
-    reasons["window.size"] = "that of a patch; pictures larger than it are walked in windows a third larger"
-    smaller = manifest.spatial_dims == 2 and any(n < whole for n, whole in zip(size, seen.shape, strict=True))
-    wide = tuple(n * 4 // 3 for n in size) if smaller else size
+    wide, reason = size, "that of a patch"
+    if manifest.spatial_dims == 2 and any(n < whole for n, whole in zip(size, seen.shape, strict=True)):
+        wide = tuple(n * 4 // 3 for n in size)
+        reason = f"pictures are larger than a patch, {_by(seen.shape)}: windows a third larger, so fewer of them"
+    reasons["window.size"] = reason
     return WindowSpec(wide, overlap=0.5, weighting="gaussian", batch=4)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.doubts import IS_IMAGE
-from medseg.domain.errors import MedsegError
+from medseg.domain.errors import InputError, MedsegError
 from medseg.domain.geometry import Geometry
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
-from medseg.io.images import read_image, read_mask
+from medseg.io.images import read_image, read_mask, require_contrast
 from medseg.io.manifest import case_paths, mask_to_labels
 from medseg.io.manifest_build import sha256_of
 
@@ -102,9 +102,10 @@ def _image(manifest: Manifest, case: Case, volume: Volume) -> Iterator[Finding]:
     if axes != manifest.spatial_dims:
         says = f"the manifest says {manifest.spatial_dims}"
         yield Finding("error", case.id, f"{case.image}: has {axes} axes, {says}; correct one of them")
-    if volume.voxels.size and (volume.voxels == volume.voxels.flat[0]).all():
-        told = f"all voxels are {volume.voxels.flat[0]:g}, which teaches nothing; export it anew or drop the case"
-        yield Finding("error", case.id, f"{case.image}: {told}")
+    try:
+        require_contrast(case.image, volume)
+    except InputError as error:
+        yield Finding("error", case.id, str(error))
     if volume.channels not in (1, manifest.channels):
         says = f"the manifest says {manifest.channels}"
         yield Finding("error", case.id, f"{case.image}: has {volume.channels} channels, {says}; correct one of them")

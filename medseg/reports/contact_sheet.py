@@ -87,11 +87,17 @@ def draw_tile(volume: Volume, label_map: LabelMap) -> Image.Image:
 def _tile_of(manifest: Manifest, case: Case, root: Path) -> Image.Image:
     image, mask = case_paths(case, root)
     try:
-        volume, (raw, _) = read_image(image, IS_IMAGE), read_mask(mask)
+        volume = read_image(image, IS_IMAGE)
     except ValueRangeError:
-        return _refusal("NaN or infinity in it")
+        return _refusal("NaN or other unusable values")
     except MedsegError:
         return _refusal("cannot be read")
+    try:
+        raw, _ = read_mask(mask)
+    except ValueRangeError:
+        return _refusal("the mask holds no whole numbers")
+    except MedsegError:
+        return _refusal("the mask cannot be read")
     if raw.shape != volume.geometry.shape_ijk:
         return _refusal("image and mask differ in shape")
     try:

@@ -1,6 +1,7 @@
 """Bundles made of bundles, and what is measured of them, by command."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,15 @@ def test_agreement_that_foretells_nothing_is_refused(folder):
     assert (done.code, len(done.lines)) == (3, 1)
     assert "agreement foretells nothing on these 12 cases" in done.err
     assert find_bundle(str(folder / "plain")).bundle.quality is None
+
+
+@pytest.mark.parametrize("command", ["quality", "depths"])
+def test_what_is_measured_cannot_be_stored_in_a_file(command, folder, tmp_path):
+    """The measurement of a zipped bundle was thrown away with its unpacked copy."""
+    zipped = shutil.make_archive(str(tmp_path / "deep"), "zip", folder / "deep")
+    refused = medseg("bundle", command, zipped, folder / "balls.json", "--device", "cpu")
+    assert refused.code == 2
+    assert "unpack it first" in refused.err
 
 
 @pytest.mark.parametrize("command", ["quality", "depths"])

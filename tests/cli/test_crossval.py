@@ -99,6 +99,21 @@ def test_what_is_done_is_not_done_again(done):
     assert {path: path.stat().st_mtime_ns for path in (folder / "out").glob("fold*/**/*") if path.is_file()} == before
 
 
+def test_scores_without_pictures_are_measured_anew(done):
+    """`evaluate --card` on a fold writes scores without them; the page then said that no case was scored."""
+    folder, _, arguments, _ = done
+    for n in (1, 2):
+        kept = folder / "out" / f"fold{n}" / "docs" / "scores_held-out.json"
+        found = json.loads(kept.read_text())
+        if n == 1:
+            del found["pictures"]
+            kept.write_text(json.dumps(found))
+        else:
+            (folder / "out" / next(iter(found["pictures"].values()))).unlink()
+    assert medseg(*arguments, "-q").code == 0
+    test_the_page_shows_the_worst_cases_of_all_folds(done)
+
+
 # What a fold's bundle may be scored on
 
 

@@ -212,6 +212,8 @@ def test_images_of_another_modality_are_refused(manifest, bundle):
     described: Manifest = read_manifest(manifest)
     write_manifest(replace(described, modality="PET"), manifest)
     assert "its images are PET, bundle organs_mr_segmentation is for MR" in refused(3, bundle, manifest)
+    write_manifest(replace(described, modality="mr"), manifest)
+    assert medseg("evaluate", bundle, manifest, "-q").code == 0
 
 
 def test_a_card_without_its_place_is_refused(manifest, bundle):

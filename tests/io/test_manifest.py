@@ -330,7 +330,7 @@ def test_an_image_of_one_value_is_found(tmp_path):
     save(tmp_path / "images" / "b.nii", np.full((4, 5, 6), 7, np.int16))
     ((level, case, message),) = findings(build_manifest(a_manifest(mask_values=None), tmp_path, IN_TWO), tmp_path)
     assert (level, case) == ("error", "b")
-    assert "all voxels are 7" in message
+    assert "every voxel is 7" in message
 
 
 def test_missing_changed_and_damaged_files_are_found_and_the_others_still_checked(tmp_path):

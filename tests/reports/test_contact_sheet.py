@@ -98,9 +98,16 @@ def test_a_tile_tells_an_image_with_nan_from_a_mask_of_unknown_values(tmp_path, 
     )
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
-    sound, strange = np.ones((4, 4, 3), np.float32), np.full((4, 4, 3), 9, np.uint8)
-    for name, image, mask in (("nan", sound * np.nan, sound), ("nine", sound, strange)):
-        write_nifti_image(image, Geometry(image.shape, np.eye(4)), tmp_path / "images" / f"{name}.nii")
-        write_nifti_image(mask.astype(np.uint8), Geometry(mask.shape, np.eye(4)), tmp_path / "masks" / f"{name}.nii")
-    write_contact_sheet(a_manifest(a_case("nan"), a_case("nine")), tmp_path, tmp_path / "sheet.png")
-    assert told == ["NaN or infinity in it", "the mask holds unknown values"]
+    sound = np.ones((4, 4, 3), np.float32)
+    cases = {
+        "nan": (sound * np.nan, sound),
+        "nine": (sound, sound * 9),
+        "half": (sound, sound / 2),
+        "minus": (sound, -sound),
+    }
+    for name, pair in cases.items():
+        for folder, voxels in zip(("images", "masks"), pair, strict=True):
+            write_nifti_image(voxels, Geometry(voxels.shape, np.eye(4)), tmp_path / folder / f"{name}.nii")
+    write_contact_sheet(a_manifest(*map(a_case, cases)), tmp_path, tmp_path / "sheet.png")
+    no_numbers = "the mask holds no whole numbers"
+    assert told == ["NaN or other unusable values", "the mask holds unknown values", no_numbers, no_numbers]
