@@ -89,6 +89,7 @@ def _run_set(name: str, options: argparse.Namespace) -> None:
                     optimiser=optimiser_of(count, spec.optimiser.rate),
                     seed=seed,
                     keep="last",
+                    validation_cases=1,  # nothing is picked by them
                     steps=count,
                     epoch_steps=max(count // 4, 1),
                 )
