@@ -242,7 +242,7 @@ def _scores(
     import json
 
     from medseg.bundle.store import find_bundle
-    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
+    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some
     from medseg.cli.score_page import write_pictures
     from medseg.domain.wishes import Wishes
     from medseg.io.files import write_text
@@ -263,4 +263,5 @@ def _scores(
     found = done.to_dict() | {"pictures": write_pictures(done, folder.with_name(f"{folder.name}_pictures"))}
     write_text(kept, json.dumps(found, indent=1) + "\n")
     write_text(kept.with_suffix(".csv"), done.table.to_csv())
+    fill_own_card(done, manifest)
     return found

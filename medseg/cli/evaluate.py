@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from medseg.bundle.bundle import StoredBundle
-    from medseg.cli.evaluating import Evaluation
 
 
 def evaluate(
@@ -45,7 +41,7 @@ def evaluate(
 
     from medseg.bundle.foreign import ForeignBundle
     from medseg.bundle.store import find_any
-    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, require_some
+    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some
     from medseg.cli.score_page import write_score_page
     from medseg.domain.errors import PartialBatchError, UsageError
     from medseg.domain.wishes import Wishes
@@ -76,7 +72,7 @@ def evaluate(
     write_text(folder / f"{name}.csv", table.to_csv())
     page = write_score_page(done, pages, threshold)
     if card:
-        _fill_card(done, manifest)
+        fill_own_card(done, manifest)
     print(table.to_markdown(), end="")
     scored = len(cases) - len(table.refused)
     print(f"medseg: {scored} cases; tables in {folder}, the page in {page}", file=sys.stderr)
@@ -84,19 +80,3 @@ def evaluate(
         raise PartialBatchError(
             f"{len(table.refused)} of {len(cases)} cases were refused, the others are done; see the page"
         )
-
-
-def _fill_card(done: Evaluation, manifest: Path) -> None:
-    from medseg.cli.evaluating import HELD_OUT, fill_card
-
-    stored, table, facts = cast("StoredBundle", done.stored), done.table, done.facts
-    named = manifest.name if manifest.is_absolute() else manifest.as_posix()
-    command = f"evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
-    command += "".join(f" --{name}{'' if value is True else f' {value}'}" for name, value in facts["asked for"].items())
-    if facts["tolerance"] != 1:
-        command += f" --tolerance {facts['tolerance']:g}"
-    scored = facts["cases"] - len(table.refused)
-    what = f"cases of fold {stored.bundle.fold}" if facts["split"] == HELD_OUT else "test cases"
-    count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
-    told = f"{count}, which neither trained the network nor picked its weights"
-    fill_card(stored, table, told, facts["distance_unit"], f"{facts['precision']} on {facts['device']}", command)

@@ -263,3 +263,20 @@ def require_some(done: Evaluation) -> None:
 
     if not done.table.rows:
         raise InputError(f"all {done.facts['cases']} cases were refused, for the reasons above")
+
+
+def fill_own_card(done: Evaluation, manifest: Path) -> None:
+    """Put the scores of test cases or of a fold held out into the card of the bundle of medseg that was scored.
+
+    It was scored as `segment` runs it.
+    """
+    stored, table, facts = cast("StoredBundle", done.stored), done.table, done.facts
+    named = manifest.name if manifest.is_absolute() else manifest.as_posix()
+    command = f"evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
+    if facts["tolerance"] != 1:
+        command += f" --tolerance {facts['tolerance']:g}"
+    scored = facts["cases"] - len(table.refused)
+    what = f"cases of fold {stored.bundle.fold}" if facts["split"] == HELD_OUT else "test cases"
+    count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
+    told = f"{count}, which neither trained the network nor picked its weights"
+    fill_card(stored, table, told, facts["distance_unit"], f"{facts['precision']} on {facts['device']}", command)

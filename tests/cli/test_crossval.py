@@ -91,6 +91,13 @@ def test_the_ensembles_card_tells_the_scores_of_its_members_and_whose_they_are(d
     assert kept[0] == kept[1]
 
 
+def test_the_card_of_a_fold_tells_its_own_scores(done):
+    folder, *_ = done
+    card = (folder / "out" / "fold2" / "docs" / "README.md").read_text()
+    assert "cases of fold 2/3, which neither trained the network nor picked its weights" in card
+    assert "\nmedseg evaluate fold2 balls.json --split held-out --card\n" in card
+
+
 def test_what_is_done_is_not_done_again(done):
     folder, _, arguments, first = done
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").glob("fold*/**/*") if path.is_file()}
