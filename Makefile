@@ -70,9 +70,12 @@ train-hippocampus: install  ## five folds and their ensemble; needs MEDSEG_DATA;
 	  --set min_voxels=50 --join
 
 train-nuclei: install  ## by the manifest's splits; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
-	test -d runs/nuclei_microscopy_segmentation || \
-	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --steps 12000 \
+	test -d runs/nuclei_first || \
+	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_first --steps 12000 --set epoch_steps=1000 \
 	    --set optimiser.ema=0.999 --set 'network.widths=[32,64,128,256,256]' --set network.options.patch=2
+	test -d runs/nuclei_microscopy_segmentation || \
+	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --pretrained runs/nuclei_first \
+	    --steps 1500 --set epoch_steps=500 --set optimiser.ema=0.995 --set augment.spatial_chance=0
 
 train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
 	test -d runs/brain_tumor_mr_segmentation || \
