@@ -151,3 +151,13 @@ def test_nothing_as_large_as_what_was_labelled_is_dropped_from_masks(manifest, s
     spec = suggest(manifest, replace(seen, least_piece=least_piece), CPU).spec
     assert describe("b", manifest, spec, None).postprocess.min_voxels == dropped <= least_piece
     assert describe("b", manifest, replace(spec, min_voxels=0), None).postprocess.min_voxels == 0
+
+
+def test_instances_are_told_where_the_validation_cases_of_nuclei_were_told_best():
+    spec = suggest(PICTURES, SEEN_2D, CPU).spec
+    postprocess = describe("b", PICTURES, spec, None).postprocess
+    assert (postprocess.decision, postprocess.marker_threshold, postprocess.foreground_threshold) == (
+        "instances",
+        0.6,
+        0.7,
+    )
