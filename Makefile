@@ -97,7 +97,7 @@ bench: $(BENCH_STAMP)  ## inference beside MONAI and nnU-Net; on an idle machine
 	$(BENCH)/bin/python benchmarks/table.py --run $(if $(QUICK),--quick)
 
 bench-networks: install  ## UNet against UNet++, three seeds, every depth; hours; goes on; writes benchmarks/networks.md
-	$(BIN)/python benchmarks/networks.py --minutes 3 --threads 1
+	$(BIN)/python benchmarks/networks.py --threads 1
 
 bench-training: install  ## training speed beside MONAI's own way; on an idle machine; writes benchmarks/training.md
 	$(BIN)/python benchmarks/training.py $(if $(QUICK),--quick)

@@ -1,6 +1,6 @@
 """UNet against UNet++ on the same split, batches and budget: score, time, parameters and GFLOP, every depth told.
 
-    python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --minutes 15
+    python benchmarks/networks.py --sets hippocampus nuclei brain_tumor --seeds 0 1 2 --minutes 3
 
 UNet trains for --minutes; UNet++ once for as many steps and once for as many minutes. Steps are counted before the
 first training of a data set, from the pace of each network, and kept in benchmarks/networks/N-minutes/steps/ as the
@@ -259,7 +259,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=list(FOLDS), choices=list(FOLDS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, default=15, help="that UNet trains")
+    parser.add_argument("--minutes", type=float, default=3, help="that UNet trains")
     parser.add_argument("--cases", type=int, default=200, help="of those held out are scored at most, evenly taken")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--work", type=Path, default=Path("runs/networks"))
