@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
 
 
 def scores_of(folder, split):
-    return json.loads((folder / "b" / "docs" / f"scores_{split}.json").read_text())
+    return json.loads((folder / "b.evaluation" / f"scores_{split}.json").read_text())
 
 
 def test_the_bundle_scores_what_the_checkpoint_scored(trained):

@@ -137,12 +137,9 @@ def _read_scores(path: Path) -> dict[str, Any]:
 
 def _score(bundles: list[str], names: tuple[str, ...], output: Path, settings: Settings) -> list[dict[str, Any]]:
     """Evaluate one after the other; the tables and pages of each go into a folder of its name."""
-    import json
-
     from medseg.bundle.store import find_bundle
-    from medseg.cli.evaluating import evaluate_bundle, require_some
+    from medseg.cli.evaluating import evaluate_bundle, require_some, write_tables
     from medseg.cli.score_page import write_score_page
-    from medseg.io.files import write_text
 
     stored = [find_bundle(bundle) for bundle in bundles]
     cases = [settings.cases_for(one) for one in stored]  # all of them before the work
@@ -151,8 +148,7 @@ def _score(bundles: list[str], names: tuple[str, ...], output: Path, settings: S
         done = evaluate_bundle(one, own_cases, settings)
         require_some(done)
         folder = output / name.replace("/", "_")
-        write_text(folder / f"scores_{settings.split}.json", json.dumps(done.to_dict(), indent=1) + "\n")
-        write_text(folder / f"scores_{settings.split}.csv", done.table.to_csv())
+        write_tables(folder, f"scores_{settings.split}", done.to_dict(), done.table)
         write_score_page(done, folder, 0.5)
         scored.append(done.to_dict())
     return scored

@@ -37,6 +37,7 @@ def crossval(
     """
     from medseg.bundle.store import find_bundle
     from medseg.cli.bundle_make import pack_joined
+    from medseg.cli.evaluating import write_tables
     from medseg.cli.train import train
     from medseg.domain.errors import PartialBatchError
     from medseg.domain.manifest import Fold, held_out
@@ -67,7 +68,7 @@ def crossval(
         "folds": folds,
         "weights_sha256": weights_sha256,
     }
-    _write_tables(output, table, facts)
+    write_tables(output, "scores_crossval", facts | table.to_dict(), table)
     page = _write_page(output, table, scored, f"{manifest.stem}, {folds} folds")
     if join:
         ensemble = output / output.resolve().name
@@ -79,7 +80,7 @@ def crossval(
             how = f"each trained without one part of the cases by `medseg {command}`"
             pack_joined([str(folder) for folder in bundles], ensemble, how)
         _fill_card(ensemble, table, scored, command)
-        _write_tables(ensemble / "docs", table, facts)
+        write_tables(ensemble / "docs", "scores_crossval", facts | table.to_dict(), table)
         _foretell(ensemble, table, scored, poor)
     print(table.to_markdown(), end="")
     print(f"medseg: {folds} folds; tables in {output}, the page in {page}", file=sys.stderr)
@@ -151,15 +152,6 @@ def _require_trained_on(folder: Path, part: Manifest) -> None:
 
     if find_bundle(str(folder)).bundle.seen != image_digests(part.part("train")):
         raise UsageError(f"{folder}: was trained on other images than this fold has; choose another -o")
-
-
-def _write_tables(folder: Path, table: ScoreTable, facts: dict[str, Any]) -> None:
-    import json
-
-    from medseg.io.files import write_text
-
-    write_text(folder / "scores_crossval.json", json.dumps(facts | table.to_dict(), indent=1) + "\n")
-    write_text(folder / "scores_crossval.csv", table.to_csv())
 
 
 def _write_page(output: Path, table: ScoreTable, folds: list[dict[str, Any]], title: str) -> Path:
@@ -242,10 +234,16 @@ def _scores(
     import json
 
     from medseg.bundle.store import find_bundle
-    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some
+    from medseg.cli.evaluating import (
+        HELD_OUT,
+        Settings,
+        evaluate_bundle,
+        fill_own_card,
+        require_some,
+        write_tables,
+    )
     from medseg.cli.score_page import write_pictures
     from medseg.domain.wishes import Wishes
-    from medseg.io.files import write_text
     from medseg.io.manifest import read_manifest
 
     stored = find_bundle(str(folder))
@@ -261,7 +259,6 @@ def _scores(
     done = evaluate_bundle(stored, settings.cases_for(stored), settings)
     require_some(done)
     found = done.to_dict() | {"pictures": write_pictures(done, folder.with_name(f"{folder.name}_pictures"))}
-    write_text(kept, json.dumps(found, indent=1) + "\n")
-    write_text(kept.with_suffix(".csv"), done.table.to_csv())
+    write_tables(kept.parent, kept.stem, found, done.table)
     fill_own_card(done, manifest)
     return found

@@ -12,10 +12,10 @@ import typer
 def evaluate(
     bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")],
     manifest: Annotated[Path, typer.Argument(help="The labelled data set.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the tables [BUNDLE/docs].")] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Folder of the page and its pictures [OUTPUT, else BUNDLE.evaluation].")
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of tables and page [BUNDLE.evaluation].")
     ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder of the page and its pictures, if not OUTPUT.")] = None,
     split: Annotated[
         str, typer.Option(help="test, held-out (a fold), validation (picked the weights), train or all.")
     ] = "test",
@@ -27,7 +27,7 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    card: Annotated[bool, typer.Option("--card", help="Write the scores into the bundle's card.")] = False,
+    card: Annotated[bool, typer.Option("--card", help="Write card and tables into the bundle too.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
     """Segment the cases of a split and score the masks against the experts': tables, and a page with pictures.
@@ -37,15 +37,13 @@ def evaluate(
     from medseg.cli.memory import keep_freed_memory
 
     keep_freed_memory()
-    import json
-
     from medseg.bundle.foreign import ForeignBundle
     from medseg.bundle.store import find_any
-    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some
+    from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some, write_tables
     from medseg.cli.score_page import write_score_page
     from medseg.domain.errors import PartialBatchError, UsageError
     from medseg.domain.wishes import Wishes
-    from medseg.io.files import require_writable, write_text
+    from medseg.io.files import require_writable
     from medseg.io.manifest import read_manifest
 
     if card and split not in ("test", HELD_OUT):
@@ -60,16 +58,17 @@ def evaluate(
         manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet, wishes
     )
     cases = settings.cases_for(stored)
-    folder = output or stored.folder / "docs"
-    pages = report or output or stored.folder.with_name(stored.folder.name + ".evaluation")
-    require_writable(folder)
-    require_writable(pages)
+    folder = output or stored.folder.with_name(stored.folder.name + ".evaluation")
+    pages = report or folder
+    tables = [folder, stored.folder / "docs"] if card else [folder]  # a bundle's tables are those its card tells
+    for place in (*tables, pages):
+        require_writable(place)
     done = evaluate_bundle(stored, cases, settings)
     require_some(done)
     table = done.table
     name = f"scores_{split}" + ("_tta" if tta else "") + (f"_depth{depth}" if depth else "")
-    write_text(folder / f"{name}.json", json.dumps(done.to_dict(), indent=1) + "\n")
-    write_text(folder / f"{name}.csv", table.to_csv())
+    for place in tables:
+        write_tables(place, name, done.to_dict(), table)
     page = write_score_page(done, pages, threshold)
     if card:
         fill_own_card(done, manifest)

@@ -125,6 +125,16 @@ class Evaluation:
         return self.facts | {"seconds": dict(self.evaluated.seconds)} | compared | self.table.to_dict()
 
 
+def write_tables(folder: Path, name: str, plain: dict[str, Any], table: ScoreTable) -> None:
+    """FOLDER/NAME.json of the plain data and FOLDER/NAME.csv of the table, a line for each case and label."""
+    import json
+
+    from medseg.io.files import write_text
+
+    write_text(folder / f"{name}.json", json.dumps(plain, indent=1) + "\n")
+    write_text(folder / f"{name}.csv", table.to_csv())
+
+
 def fill_card(stored: StoredBundle, table: ScoreTable, told: str, distance_unit: str, ways: str, command: str) -> None:
     """Put a table into a bundle's card, with the medseg command that measured it.
 

@@ -33,19 +33,15 @@ class TrainingPage:
         Gives the mean of each metric over the validation cases.
         Raises: what is no refusal of a single case.
         """
-        import json
-
         from medseg.bundle.reader import read_bundle
-        from medseg.cli.evaluating import evaluate_bundle
+        from medseg.cli.evaluating import evaluate_bundle, write_tables
         from medseg.cli.score_page import in_words, scores_of
         from medseg.domain.spec import to_plain
-        from medseg.io.files import write_text
         from medseg.reports.training import Planned, write_training
 
         stored, described = read_bundle(self.bundle), self.settings.described
         done = evaluate_bundle(stored, self.settings.cases_for(stored), self.settings)
-        write_text(self.work / "scores_validation.json", json.dumps(done.to_dict(), indent=1) + "\n")
-        write_text(self.work / "scores_validation.csv", done.table.to_csv())
+        write_tables(self.work, "scores_validation", done.to_dict(), done.table)
         facts = in_words(done.facts) | {"images": described.description, "source of the data": described.source}
         write_training(
             self.work / "report.html",

@@ -65,13 +65,14 @@ def test_the_table_is_printed_and_written(manifest, bundle, tmp_path):
     assert (tmp_path / "scores" / "scores_test.csv").read_text().startswith("case,kind,label,Dice,IoU,")
 
 
-def test_without_a_folder_the_tables_go_into_the_bundles_docs_and_the_page_beside_the_bundle(manifest, bundle):
+def test_without_a_folder_tables_and_page_lie_beside_the_bundle_which_stays_as_it_is(manifest, bundle):
+    """Tables in docs/ told newer scores than the card."""
+    before = {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()}
     evaluate(bundle, manifest, "--split", "validation", "-q")
-    assert {path.name for path in (bundle / "docs").iterdir()} == {
-        "README.md", "data_license.txt", "scores_validation.json", "scores_validation.csv",
+    assert {path: path.read_bytes() for path in bundle.rglob("*") if path.is_file()} == before
+    assert {path.name for path in (bundle.parent / "organs.evaluation").iterdir()} == {
+        "scores_validation.json", "scores_validation.csv", "scores_validation.html", "scores_validation_pictures",
     }  # fmt: skip
-    assert (bundle.parent / "organs.evaluation" / "scores_validation.html").is_file()
-    assert "Not measured yet" in (bundle / "docs" / "README.md").read_text()
 
 
 def test_the_page_shows_the_worst_cases(manifest, bundle, tmp_path):
@@ -136,6 +137,8 @@ def test_a_card_gets_the_scores_once(manifest, bundle):
     assert "Not measured yet" not in cards[0]
     assert "medseg evaluate organs_mr_segmentation balls.json --split test --card" in cards[0]
     table = json_of(bundle / "docs" / "scores_test.json")["groups"][0]
+    for name in ("scores_test.json", "scores_test.csv"):
+        assert (bundle / "docs" / name).read_bytes() == (bundle.parent / "organs.evaluation" / name).read_bytes()
     metrics = json_of(bundle / "configs" / "metadata.json")["eval_metrics"]
     assert metrics == {name: round(table[name]["mean"], 4) for name in METRICS}
     assert medseg("bundle", "check", bundle).code == 0
@@ -178,7 +181,7 @@ def test_instances_are_scored_as_things(tmp_path):
     bundle = stored_bundle(cells_bundle(), tmp_path / "cells", seed=2).folder
     done = evaluate(bundle, manifest, "-q")
     assert "AP@0.5" in done.out
-    assert {row["label"] for row in json_of(bundle / "docs" / "scores_test.json")["rows"]} == {"nucleus"}
+    assert {row["label"] for row in json_of(tmp_path / "cells.evaluation" / "scores_test.json")["rows"]} == {"nucleus"}
 
 
 def refused(code, *arguments):
