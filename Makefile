@@ -77,7 +77,7 @@ train-nuclei: install  ## by the manifest's splits; needs MEDSEG_DATA; takes hou
 	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --pretrained runs/nuclei_first \
 	    --steps 1500 --set epoch_steps=500 --set optimiser.ema=0.995 --set augment.spatial_chance=0
 
-train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; takes hours on a CPU; writes below runs/
+train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; an hour and a half of one core with bf16; writes below runs/
 	test -d runs/brain_tumor_mr_segmentation || \
 	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4 \
 	    --steps 15000 --set optimiser.ema=0.999

@@ -203,7 +203,9 @@ def table(options: argparse.Namespace) -> str:
         "Same split, batches and augmentation; mean (standard deviation) over seeds; Dice of the network's classes on "
         "the fold held out, by the last weights (no checkpoint was picked). UNet++ once with the steps of UNet, once "
         f"with its time; UNet trained for {options.minutes:g} minutes where steps were counted, and warm-up and moving "
-        "average are those of trainings of so many steps. Written by `benchmarks/networks.py`.",
+        "average are those of trainings of so many steps. The same time is so many steps as fit into it, counted for "
+        "both networks in turns; minutes are what the runs took, some beside other work. Written by "
+        "`benchmarks/networks.py`.",
         "",
         f"{len(runs)} of {planned} runs are done.",
         "",

@@ -124,6 +124,7 @@ class Bundle:
     flip_axes:      array axes of the network's grid along which it was trained with mirror images.
     fold:           the part of a cross-validation that did not train the network.
     seen:           the digests of the images that trained it, as `image_digests` gives them; (): they are not known.
+    always_labelled: every image that trained it held a label, so that it never learned to tell that there is none.
     slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
     pixel_mm:       the pixels that such slices are brought to, as those of the training were; None: as they are.
     depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
@@ -147,6 +148,7 @@ class Bundle:
     flip_axes: tuple[int, ...] = ()
     fold: Fold | None = None
     seen: tuple[str, ...] = ()
+    always_labelled: bool = False
     depths: tuple[DepthScore, ...] = ()
     slices: SliceKind | None = None
     pixel_mm: float | None = None

@@ -23,6 +23,7 @@ def new_card(bundle: Bundle, parameters: int, training: str) -> str:
     instances = bundle.labels.kind == "instances"
     meaning = "Every instance has a number of its own, 1..n; 0 is background." if instances else "0 is background."
     view = f"\n{view_line(bundle)}\n" if bundle.field_of_view else ""
+    never_empty = f"\n\n{unasked_line(bundle)}" if bundle.always_labelled else ""
     return f"""# {bundle.name}
 
 {bundle.task}. {bundle.description}
@@ -60,8 +61,14 @@ Not measured yet.
 
 The scores hold for images like those of the data set above. Other scanners, sequences, stains, magnifications, ages and
 diseases are untested. Cases of one patient or one slide may stand in several splits where the source does not tell
-them apart.
+them apart.{never_empty}
 """
+
+
+def unasked_line(bundle: Bundle) -> str:
+    """What a bundle that saw only images with labels may do with others, in one line."""
+    names = " or ".join(bundle.labels.names)
+    return f"Every image that trained it holds {names}: on images without, it may mark some all the same."
 
 
 def view_line(bundle: Bundle) -> str:

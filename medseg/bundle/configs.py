@@ -16,6 +16,7 @@ SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/downlo
 # Of a bundle; left out of its metadata where empty.
 _OPTIONAL = (
     "field_of_view", "spacing_range", "localiser", "flip_axes", "fold", "slices", "pixel_mm", "depths", "quality",
+    "always_labelled",
 )  # fmt: skip
 
 

@@ -29,7 +29,8 @@ def joined(parts: Sequence[StoredBundle], name: str) -> tuple[Bundle, dict[str, 
     if len({part.bundle.weights_sha256 for part in parts}) < len(parts):
         raise UsageError("an ensemble of the same network twice answers as the network does; give each once")
     view = _joined_view([part.bundle.field_of_view for part in parts])
-    first, *others = [replace(_form(part.bundle), field_of_view=view) for part in parts]
+    never_empty = all(part.bundle.always_labelled for part in parts)
+    first, *others = [replace(_form(part.bundle), field_of_view=view, always_labelled=never_empty) for part in parts]
     for part, other in zip(parts[1:], others, strict=True):
         for field, value in vars(first).items():
             if getattr(other, field) != value:

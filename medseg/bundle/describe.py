@@ -19,8 +19,13 @@ _SPACING_FOLD = 10
 _MARKER, _FOREGROUND = 0.6, 0.7
 
 
-def describe(name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64Array | None) -> Bundle:
-    """The bundle of a training; its digest is set when it is packed."""
+def describe(
+    name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64Array | None, always_labelled: bool = False
+) -> Bundle:
+    """The bundle of a training; its digest is set when it is packed.
+
+    always_labelled: every image that trained it held a label.
+    """
     if manifest.labels.kind == "instances":
         postprocess = PostprocessSpec("instances", spec.min_voxels, _MARKER, _FOREGROUND)
     else:
@@ -44,6 +49,7 @@ def describe(name: str, manifest: Manifest, spec: TrainSpec, extents_mm: Float64
         flip_axes=spec.augment.flip_axes,
         fold=spec.fold,
         seen=image_digests(manifest.part("train")),
+        always_labelled=always_labelled,
     )
 
 

@@ -17,17 +17,21 @@ from medseg.domain.geometry import Geometry
 class Inputs:
     """The image input of MONAI's metadata.
 
-    largest_mm: where the bundle takes crops of at most that size and cannot find them in larger images by itself.
+    by_slice:   whether a 2-D bundle takes volumes too, slice by slice.
+    largest_mm: where the bundle takes volumes that are crops of at most that size and cannot find them in larger
+                images by itself.
     """
 
     modality: str
     channels: int
     spatial_dims: int
+    by_slice: bool
     largest_mm: tuple[float, ...] | None
 
     def take(self, modality: str, geometry: Geometry) -> bool:
-        """Whether a grey volume of this modality suits, as a whole or a region of it."""
-        return (self.modality, self.channels, self.spatial_dims) == (modality, 1, geometry.spatial_dims)
+        """Whether a grey image of this modality suits, as a whole, a region of it or slice by slice."""
+        axes = (2, 3) if self.by_slice else (self.spatial_dims,)
+        return (self.modality, self.channels) == (modality, 1) and geometry.spatial_dims in axes
 
     def need_region(self, geometry: Geometry) -> bool:
         """Whether the volume is larger than what the bundle takes, so that --roi is needed."""
@@ -44,11 +48,13 @@ def read_inputs(folder: Path) -> Inputs:
         metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         image = metadata["network_data_format"]["inputs"]["image"]
         own = metadata.get("medseg") or {}
-        crop = None if own.get("localiser") else own.get("field_of_view")
+        dims = len(image["spatial_shape"])
+        crop = None if own.get("localiser") or dims == 2 else own.get("field_of_view")
         return Inputs(
             str(image["modality"]),
             int(image["num_channels"]),
-            len(image["spatial_shape"]),
+            dims,
+            dims == 2 and bool(own) and own["labels"]["kind"] != "instances",
             tuple(map(float, crop["largest_mm"])) if crop else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -88,6 +88,7 @@ def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:
         flip_axes=from_plain(tuple[int, ...], own.get("flip_axes", ()), "flip_axes"),
         fold=_optional(Fold, own, "fold"),
         seen=tuple(_text(own, "seen").split()) if "seen" in own else (),
+        always_labelled=from_plain(bool, own.get("always_labelled", False), "always_labelled"),
         slices=from_plain(SliceKind, own["slices"], "slices") if "slices" in own else None,  # type: ignore[arg-type]
         pixel_mm=from_plain(float, own["pixel_mm"], "pixel_mm") if "pixel_mm" in own else None,
         depths=from_plain(tuple[DepthScore, ...], own.get("depths", ()), "depths"),

@@ -143,7 +143,8 @@ def fill_card(stored: StoredBundle, table: ScoreTable, told: str, distance_unit:
     from medseg.bundle.card import fill_scores
 
     text = (
-        f"{told}; mean (95 % bootstrap interval over cases); HD95 in {distance_unit}; {ways}. Measured and written by"
+        f"{told}; mean (95 % bootstrap interval over cases); HD95 and the tolerance of the surface Dice in "
+        f"{distance_unit}; {ways}. Measured and written by"
         f"\n\n```\nmedseg {command}\n```\n\n{table.to_markdown()}"
     )
     overall = table.groups[0].summaries

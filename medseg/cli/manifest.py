@@ -71,6 +71,12 @@ def build(
     )
     if mask_value:
         values = {key: _whole(value, "--mask-value") for key, value in _pairs(mask_value, "--mask-value")}
+        for one in head.labels:
+            if one.value not in values.values():
+                raise UsageError(
+                    f"--mask-value: nothing in the files becomes {one.value} ({one.name}); where some values are given "
+                    f"all must be: add --mask-value FILE_VALUE={one.value}"
+                )
         head = replace(head, mask_values=values)
     described = build_manifest(head, folder, layout)
     if like is None:
@@ -111,11 +117,12 @@ def check(
     with progress.bar("checking", len(described.cases), quiet) as advance:
         findings = check_manifest(described, folder, lambda: advance(1))
     for found in findings:
-        typer.echo(" ".join(f"{found.level}: {found.case}: {found.message}".split()), err=True)
+        typer.echo(" ".join(f"{found.level}: {found.case or described.name}: {found.message}".split()), err=True)
     if contact_sheet is not None:
         from medseg.reports.contact_sheet import write_contact_sheet
 
-        write_contact_sheet(described, folder, contact_sheet, sheet_cases)
+        doubtful = {found.case for found in findings}
+        write_contact_sheet(described, folder, contact_sheet, sheet_cases, doubtful)
         typer.echo(f"{contact_sheet}: look at it before you train", err=True)
     errors = sum(found.level == "error" for found in findings)
     told = f"{manifest}: {counted(len(described.cases), 'case')}, {counted(errors, 'error')}, "

@@ -49,22 +49,21 @@ def suggested(
 def _readable(manifest: Manifest, cases: Sequence[Case], root: Path) -> Iterator[tuple[Volume, NDArray[Any]]]:
     """Those that can be used; the others are refused all together when the training reads them.
 
-    Raises: the last refusal if there are no others.
+    Raises: InputError with their reasons if there are no others.
     """
-    from medseg.data.dataset import load_case
+    from medseg.data.dataset import load_case, together
     from medseg.domain.errors import InputError
 
-    some, last = False, None
+    refused: list[InputError] = []
     for case in cases:
         try:
             pair = load_case(manifest, case, root)
         except InputError as error:
-            last = error
+            refused.append(error)
         else:
-            some = True
             yield pair
-    if last is not None and not some:
-        raise last
+    if len(refused) == len(cases):
+        raise together(refused, root, f"all {len(refused)} cases that were looked at")
 
 
 def require_apart(manifest: Manifest) -> None:
@@ -199,9 +198,21 @@ def keep_plan(spec: TrainSpec, work: Path) -> None:
     from medseg.io.files import write_text
 
     path = work / "plan.json"
-    if any(work.glob("step-*.pt")) and path.exists() and read_plan(path) != spec:
-        raise UsageError(f"{path}: is another plan than asked for; choose another --work folder or delete this one")
+    if any(work.glob("step-*.pt")) and path.exists() and (kept := read_plan(path)) != spec:
+        raise UsageError(
+            f"{path}: is another plan than asked for ({_difference(to_plain(kept), to_plain(spec))}); ask for what it "
+            "says, choose another --work folder or delete this one"
+        )
     write_text(path, json.dumps(to_plain(spec), indent=1) + "\n")
+
+
+def _difference(kept: dict[str, Any], asked: dict[str, Any], within: str = "") -> str:
+    """The first value in which two unequal plans differ."""
+    name = next(name for name in asked if kept.get(name) != asked[name])
+    old, new = kept.get(name), asked[name]
+    if isinstance(old, dict) and isinstance(new, dict) and old.keys() <= new.keys():
+        return _difference(old, new, f"{within}{name}.")
+    return f"{within}{name} {old} there, {new} asked for"
 
 
 def keep_fingerprint(suggestion: Suggestion, work: Path) -> None:

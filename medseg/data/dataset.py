@@ -20,7 +20,7 @@ from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import GridError, InputError, ValueRangeError
 from medseg.domain.manifest import Case, Manifest
 from medseg.domain.volume import Volume
-from medseg.io.images import read_image, read_mask
+from medseg.io.images import read_image, read_mask, require_contrast
 from medseg.io.manifest import mask_to_labels
 from medseg.io.manifest_build import sha256_of
 
@@ -41,8 +41,8 @@ class Sample:
 def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArray[Any]]:
     """An image and its mask (*shape_ijk) in label values.
 
-    Raises: InputError if a file is not the one that the manifest means; GridError if they do not lie on one grid,
-    ValueRangeError if the mask holds a value outside the table.
+    Raises: InputError if a file is not the one that the manifest means or the image is constant; GridError if they do
+    not lie on one grid, ValueRangeError if the mask holds a value outside the table.
     """
     for name, wanted in zip((case.image, case.mask), case.sha256, strict=True):
         if (digest := sha256_of(root / name)) != wanted:
@@ -51,6 +51,7 @@ def load_case(manifest: Manifest, case: Case, root: Path) -> tuple[Volume, NDArr
                 "back, or build the manifest anew"
             )
     volume = read_image(root / case.image, IS_IMAGE)
+    require_contrast(case.image, volume)
     values, grid = read_mask(root / case.mask)
     if values.shape != volume.geometry.shape_ijk:
         raise GridError(
@@ -81,22 +82,26 @@ def load_samples(
     def load(case: Case) -> Sample | InputError:
         try:
             volume, values = load_case(manifest, case, root)
+            image, mask = preprocess(volume, spec, to_target(values))
         except InputError as error:
             return error
-        image, mask = preprocess(volume, spec, to_target(values))
         on_case()
         return Sample(case, image.values.contiguous(), mask.values[0].to(torch.uint8))
 
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(load, cases))
-    refused = [error for error in loaded if isinstance(error, InputError)]
-    if len(refused) == 1:
-        raise refused[0]
-    if refused:
-        reasons = "; ".join(map(str, refused[:_LISTED]))
-        more = f"; and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
-        raise InputError(f"{root}: {len(refused)} of {len(cases)} cases cannot be used: {reasons}{more}")
+    if refused := [error for error in loaded if isinstance(error, InputError)]:
+        raise together(refused, root, f"{len(refused)} of {len(cases)} cases")
     return [sample for sample in loaded if isinstance(sample, Sample)]
+
+
+def together(refused: Sequence[InputError], root: Path, told: str) -> InputError:
+    """The refusals of several cases below a folder as one that lists their reasons; a single one as it is."""
+    if len(refused) == 1:
+        return refused[0]
+    reasons = "; ".join(map(str, refused[:_LISTED]))
+    more = f"; and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
+    return InputError(f"{root}: {told} cannot be used: {reasons}{more}")
 
 
 @dataclass(frozen=True)

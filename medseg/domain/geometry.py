@@ -63,6 +63,11 @@ class Geometry:
         return len(self.shape_ijk)
 
     @property
+    def told_spacing_mm(self) -> tuple[float, ...] | None:
+        """As reports tell it, to a millionth of a mm; None where nothing says what a pixel measures."""
+        return tuple(round(mm, 6) for mm in self.spacing_mm) if self.calibrated else None
+
+    @property
     def spacing_mm(self) -> tuple[float, ...]:
         """Distance between neighbouring voxel centres along each array axis."""
         return tuple(float(s) for s in np.linalg.norm(self.affine_ras[:3, : self.spatial_dims], axis=0))

@@ -16,7 +16,7 @@ class Measure:
     volume_ml:     None for pictures and for images of unknown pixel size.
     area_mm2:      pictures of known pixel size.
     instances:     how many, for instance bundles.
-    centroid_ras_mm: centre of gravity, None where the label is absent.
+    centroid_ras_mm: centre of gravity, None where the label is absent and for images of unknown pixel size.
     touches_border: the label reaches the edge of the image or the box, so it may be cut off.
     """
 
@@ -86,6 +86,7 @@ class Report:
     """One segmented case: what was found, by what, how.
 
     source: the image as it was named; empty where it came as values.
+    spacing_mm: None where the image does not tell.
     seconds: by part, see `Clock`; "segment" is from the first window to the last measure. Told, and kept in no file:
         the same case gives the same bytes.
     """
@@ -95,7 +96,7 @@ class Report:
     bundle_version: str
     medseg_version: str
     shape_ijk: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
+    spacing_mm: tuple[float, ...] | None
     device: str
     precision: str
     windows: int

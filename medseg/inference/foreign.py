@@ -101,7 +101,7 @@ def segment_foreign(
         bundle_version=bundle.about.version,
         medseg_version=__version__,
         shape_ijk=volume.geometry.shape_ijk,
-        spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
+        spacing_mm=volume.geometry.told_spacing_mm,
         device=str(model.device),
         precision=model.precision,
         windows=counted,

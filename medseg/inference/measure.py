@@ -32,7 +32,7 @@ def measure(label_map: LabelMap, volume: Volume, region: str | None = None) -> t
         count = int(sums.counts[label.value])
         size = count * geometry.voxel_volume_mm3
         centroid = None
-        if count:
+        if count and geometry.calibrated:
             centre = geometry.ijk_to_ras_mm(sums.places[label.value] / count)
             centroid = tuple(round(float(x), 3) for x in centre)
         measures.append(

@@ -80,7 +80,7 @@ def prepare(
         for part in parts:
             require_field_of_view(part.seen, bundle, name, boxed=bool(boxes))
     for part in parts:
-        require_contrast(name, part.seen)
+        require_contrast(name, part.seen, boxed=bool(boxes))
         require_enough_memory(part.seen, bundle, name, beside_bytes)
     need = max(need_bytes(part.seen, bundle) for part in parts)
     first = network_image(parts[0], bundle, clock)

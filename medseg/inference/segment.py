@@ -75,7 +75,7 @@ def segment_prepared(
     dtype: Any = np.uint16 if instances or bundle.labels.values[-1] > 255 else np.uint8
     voxels: NDArray[Any] = np.zeros(volume.geometry.shape_ijk, np.int32 if instances else dtype)
     measures: list[Measure] = []
-    notes = list(volume.notes)
+    notes = [*volume.notes, *_unasked(volume, bundle)]
     windows = 0
     agreements: list[float] = []
     model.expect(sum(expected_windows(part.seen, bundle) for part in prepared.parts))
@@ -104,7 +104,7 @@ def segment_prepared(
         bundle_version=bundle.version,
         medseg_version=__version__,
         shape_ijk=volume.geometry.shape_ijk,
-        spacing_mm=tuple(round(s, 6) for s in volume.geometry.spacing_mm),
+        spacing_mm=volume.geometry.told_spacing_mm,
         device=str(model.device),
         precision=model.choice.precision if model.choice else model.precision,
         windows=windows,
@@ -240,3 +240,14 @@ def _decide(
         classes = labels_on_source(timed, grid, source, on_values=on_values)
         labels = np.array([0, *bundle.labels.values], np.uint16)[classes]
         return remove_islands(labels, spec.min_voxels)
+
+
+def _unasked(volume: Volume, bundle: Bundle) -> list[str]:
+    """A note where slices are asked for that show none of the labels, and the bundle never saw such a slice."""
+    if volume.geometry.spatial_dims == bundle.network.spatial_dims or not bundle.always_labelled:
+        return []
+    names = " or ".join(bundle.labels.names)
+    return [
+        f"bundle {bundle.name} learned from slices that hold {names} only, and may mark some on slices that hold none: "
+        "look at every slice"
+    ]

@@ -128,7 +128,7 @@ def _read(path: Path, doubts: Doubts, modality: str | None) -> Volume:
     if name.endswith(PICTURE_ENDINGS):
         from medseg.io.picture import read_picture
 
-        return read_picture(path, case_name(path))
+        return _no_mask(path, read_picture(path, case_name(path), doubts.nan_fill), doubts)
     if _is_dicom(path):
         return _read_dicom(path, doubts, modality)
     raise InputError(
@@ -181,10 +181,11 @@ def read_mask(path: Path) -> tuple[NDArray[Any], Geometry | None]:
     return read_nifti_mask(path)
 
 
-def require_contrast(path: Path | str, volume: Volume) -> None:
-    """Raises InputError for a constant image: a mask of it would say nothing."""
+def require_contrast(path: Path | str, volume: Volume, boxed: bool = False) -> None:
+    """Raises InputError for a constant image, or box cut out of one: a mask of it would say nothing."""
     if np.ptp(volume.voxels) == 0:
-        raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: the image is constant; check its export")
+        what = "the --roi box is constant; place it elsewhere" if boxed else "the image is constant; check its export"
+        raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: {what}")
 
 
 def _is_dicom(path: Path) -> bool:

@@ -114,7 +114,7 @@ def mask_to_labels(raw: NDArray[Any], manifest: Manifest) -> NDArray[np.uint8] |
         more = f" and {len(strange) - 5} more values" if len(strange) > 5 else ""
         raise ValueRangeError(
             f"the mask holds {named}{more}, no label of manifest {manifest.name}, which knows {_shown(known)}; correct "
-            "the mask, or build the manifest with --mask-value FILE_VALUE=LABEL_VALUE"
+            "the mask, or build the manifest with --mask-value FILE_VALUE=LABEL_VALUE for each value but 0"
         )
     values = np.array([known[value] for value in found.tolist()])
     place = place.reshape(raw.shape)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,17 +32,31 @@ class Finding:
     message: str
 
 
+@dataclass
+class _Met:
+    """What the cases read so far held: each image's voxels, by digest, with its case; the labels of so many masks."""
+
+    voxels: dict[str, Case] = field(default_factory=dict)
+    labels: set[int] = field(default_factory=set)
+    masks: int = 0
+
+
 def check_manifest(manifest: Manifest, root: Path, on_case: Callable[[], None] = lambda: None) -> list[Finding]:
     """What is wrong with the manifest and its files below `root`, in the manifest's order; no findings, no faults.
 
     Every file is read and hashed, one case in memory at a time; `on_case` is called after each. That no group is in
     two splits, and no id there twice, is a law of `Manifest` itself; here are the ways around it: one image under two
-    ids, names that differ in case only.
+    ids, the same voxels in another file, names that differ in case only.
     """
     findings = [*_names(manifest), *_same_images(manifest)]
+    met = _Met()
     for case in manifest.cases:
-        findings += _files(manifest, case, root)
+        findings += _files(manifest, case, root, met)
         on_case()
+    if manifest.labels.kind == "semantic" and met.masks == len(manifest.cases):
+        absent = [label.name for label in manifest.labels if label.value not in met.labels]
+        told = "in no mask: nothing can be learned of it, and its scores tell nothing; leave it out of the labels"
+        findings += [Finding("warning", "", f"label {name} is {told}") for name in absent]
     return findings
 
 
@@ -71,7 +86,7 @@ def _same_images(manifest: Manifest) -> Iterator[Finding]:
             yield Finding("warning", case.id, f"{case.image} is {other.image} byte for byte; it counts double")
 
 
-def _files(manifest: Manifest, case: Case, root: Path) -> Iterator[Finding]:
+def _files(manifest: Manifest, case: Case, root: Path, met: _Met) -> Iterator[Finding]:
     paths = case_paths(case, root)
     missing = [path for path in paths if not path.is_file()]
     for path in missing:
@@ -89,12 +104,30 @@ def _files(manifest: Manifest, case: Case, root: Path) -> Iterator[Finding]:
         yield Finding("error", case.id, str(error))
         return
     yield from _image(manifest, case, volume)
+    yield from _saved_anew(case, volume, met)
     yield from _grid(case, volume.geometry, raw, mask_grid)
     try:
-        if not mask_to_labels(raw, manifest).any():
+        labels = mask_to_labels(raw, manifest)
+        met.labels.update(np.unique(labels).tolist())
+        met.masks += 1
+        if not labels.any():
             yield Finding("warning", case.id, f"{paths[1]}: holds background only; see whether that is meant")
     except MedsegError as error:
         yield Finding("error", case.id, f"{paths[1]}: {error}")
+
+
+def _saved_anew(case: Case, volume: Volume, met: _Met) -> Iterator[Finding]:
+    """The voxels of an earlier case in a file of other bytes; the same bytes are found by their digest."""
+    digest = hashlib.sha256(f"{volume.voxels.dtype} {volume.voxels.shape}".encode())
+    digest.update(np.ascontiguousarray(volume.voxels).data)
+    other = met.voxels.setdefault(digest.hexdigest(), case)
+    if other is case or other.sha256[0] == case.sha256[0]:
+        return
+    if other.split != case.split:
+        splits = f"{other.split} and {case.split}"
+        yield Finding("error", case.id, f"{case.image} is {other.image} saved anew, in {splits}; drop one")
+    else:
+        yield Finding("warning", case.id, f"{case.image} is {other.image} saved anew; it counts double")
 
 
 def _image(manifest: Manifest, case: Case, volume: Volume) -> Iterator[Finding]:

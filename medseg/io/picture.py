@@ -22,16 +22,16 @@ from medseg.io.raster import Raster, as_image, as_mask
 _TIFF_ENDINGS = (".tif", ".tiff")
 
 
-def read_picture(path: Path, case: str) -> Volume:
+def read_picture(path: Path, case: str, nan_fill: float | None = None) -> Volume:
     """A grey or colour picture (C, X, Y), or a TIFF stack (C, X, Y, Z), as stored.
 
     Palettes and 1, 2 or 4 bits are expanded to 8; an opaque alpha channel is dropped, and inverted grey put right;
     the notes say so. x runs to the left and y to the back, as ITK has pictures; the size of a pixel is known only
     where OME or ImageJ metadata state it, otherwise the geometry is not calibrated.
     Raises: InputError and its kinds for what is damaged, empty, above 2 GiB, animated, a time series, transparent,
-            turned, CMYK, of more than 4 channels, or holds NaN.
+            turned, CMYK, of more than 4 channels, or holds NaN while there is no `nan_fill` to take its place.
     """
-    image = as_image(_read(path))
+    image = as_image(_read(path), nan_fill)
     return Volume(image.samples, _geometry(image), case, notes=image.notes)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from medseg.domain.errors import InputError, ValueRangeError
 from medseg.io.memory import require_memory
+from medseg.io.values import finite
 
 DEFLATE_FOLD = 1100  # deflate shrinks at most about 1030-fold
 MOST_BYTES = 2 << 30  # decoded; a few hundred bytes of a compressed file may claim anything
@@ -61,17 +62,16 @@ def require_affordable(path: Path, decoded_bytes: int, most_fold: float = inf) -
     require_memory(str(path), decoded_bytes, "the picture")
 
 
-def as_image(raster: Raster) -> Raster:
+def as_image(raster: Raster, nan_fill: float | None = None) -> Raster:
     """The samples as they are meant to be seen: palette and low bit depths expanded, black lowest, no alpha.
 
-    Raises: InputError for transparency; ValueRangeError for NaN or infinity.
+    Raises: InputError for transparency; ValueRangeError for NaN or infinity if there is no `nan_fill` to take.
     """
     if raster.palette is not None:
         return _expanded(raster, raster.palette)
     raster = _without_alpha(raster)
-    samples = raster.samples
-    if samples.dtype.kind == "f" and (bad := int((~np.isfinite(samples)).sum())):
-        raise ValueRangeError(f"{raster.path}: {bad} of {samples.size} pixels are NaN or infinite; replace them")
+    samples, filled = finite(raster.path, raster.samples, nan_fill)
+    raster = replace(raster, notes=(*raster.notes, *filled))
     if raster.bits < 8:
         samples = samples * np.uint8(255 // (2**raster.bits - 1))
     if not raster.white_is_zero:

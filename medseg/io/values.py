@@ -27,7 +27,7 @@ def finite(path: Path, values: NDArray[Any], fill: float | None) -> tuple[NDArra
     if fill is None:
         raise ValueRangeError(
             f"{path}: {bad} of {values.size} voxels are NaN or infinite; mend them, or say what they become with "
-            "--nan fill=0"
+            "`segment --nan fill=0`"
         )
     filled = np.where(good, values, values.dtype.type(fill))
     return filled, (f"{bad} of {values.size} voxels were NaN or infinite and became {fill:g}, as told",)

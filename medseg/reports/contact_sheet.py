@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -25,14 +25,17 @@ from medseg.reports.shades import to_rgb, window_of
 TILE, CAPTION, MARGIN = 256, 18, 8  # pixels
 
 
-def write_contact_sheet(manifest: Manifest, root: Path, path: Path, count: int = 24) -> None:
+def write_contact_sheet(
+    manifest: Manifest, root: Path, path: Path, count: int = 24, doubtful: Collection[str] = ()
+) -> None:
     """A PNG of up to `count` sampled cases, six in a row. A case that cannot be drawn says so in its place.
 
+    doubtful: ids of cases that something is wrong with; they come before others, and their captions say so.
     Raises: UsageError if the name does not end in .png; OutputError or ResourceError if it cannot be written.
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"{path}: a contact sheet is a PNG; let its name end in .png")
-    cases = sample(manifest.cases, count)
+    cases = sample(manifest.cases, count, doubtful)
     columns = max(1, min(6, len(cases)))
     rows = -(-len(cases) // columns)
     width, height = (n * (TILE + MARGIN) + MARGIN for n in (columns, rows))
@@ -42,21 +45,26 @@ def write_contact_sheet(manifest: Manifest, root: Path, path: Path, count: int =
         left = MARGIN + n % columns * (TILE + MARGIN)
         top = MARGIN + 2 * CAPTION + n // columns * (TILE + MARGIN + CAPTION)
         page.paste(_tile_of(manifest, case, root), (left, top))
-        ImageDraw.Draw(page).text((left, top + TILE + 2), _caption(case), INK, font(11))
+        ImageDraw.Draw(page).text((left, top + TILE + 2), _caption(case, case.id in doubtful), INK, font(11))
     with whole_file(path) as temporary:
         page.save(temporary, "PNG")
 
 
-def sample(cases: Sequence[Case], count: int) -> tuple[Case, ...]:
-    """Up to `count` cases, the kinds in turn, chosen by the hash of their ids; in the manifest's order.
+def sample(cases: Sequence[Case], count: int, first: Collection[str] = ()) -> tuple[Case, ...]:
+    """Up to `count` cases, those of the ids `first` before others, the kinds in turn, chosen by the hash of their ids;
+    in the manifest's order.
 
     The same manifest gives the same sample, and a rare kind is seen too. The hash is another than that of the splits.
     """
     by_kind: dict[str, list[Case]] = defaultdict(list)
     for case in sorted(cases, key=lambda case: hashlib.sha256(f"sheet {case.id}".encode()).digest()):
         by_kind[case.kind].append(case)
-    turns = [(turn, kind, case.id) for kind, members in by_kind.items() for turn, case in enumerate(members)]
-    chosen = {id for _, _, id in sorted(turns)[:count]}
+    turns = [
+        (case.id not in first, turn, kind, case.id)
+        for kind, members in by_kind.items()
+        for turn, case in enumerate(members)
+    ]
+    chosen = {turn[-1] for turn in sorted(turns)[:count]}
     return tuple(case for case in cases if case.id in chosen)
 
 
@@ -123,11 +131,11 @@ def _draw_title(draw: ImageDraw.ImageDraw, manifest: Manifest, shown: int) -> No
         at += draw.textlength(text, font(11)) + 3 * MARGIN
 
 
-def _caption(case: Case) -> str:
-    """Id, split and kind in the width of a tile; a long id loses its middle."""
+def _caption(case: Case, doubtful: bool) -> str:
+    """Id, split and kind in the width of a tile, and whether it was complained of; a long id loses its middle."""
     for kept in range(len(case.id), 0, -1):
         id = case.id if kept == len(case.id) else f"{case.id[: kept - kept // 2]}…{case.id[len(case.id) - kept // 2 :]}"
-        told = "  ".join(part for part in (id, case.split, case.kind) if part)
+        told = "  ".join(part for part in (id, case.split, case.kind, "see the findings" * doubtful) if part)
         if font(11).getlength(told) <= TILE:
             return told
     return case.split

@@ -74,6 +74,15 @@ def test_an_ensemble_has_seen_what_any_of_its_members_has(tmp_path):
     assert joined(seeds, "seeds")[0].fold == Fold(1, 2)
 
 
+def test_an_ensemble_never_saw_an_image_without_labels_if_none_of_its_networks_did(tmp_path):
+    def part(n, always):
+        return stored(tmp_path / f"{n}", n, replace(volume_bundle(), name=f"f{n}", always_labelled=always))
+
+    parts = [part(1, True), part(2, True), part(3, False)]
+    assert joined(parts[:2], "both")[0].always_labelled
+    assert not joined(parts, "all")[0].always_labelled
+
+
 def test_folds_that_saw_other_sizes_are_joined_to_the_widest(tmp_path):
     """Each fold's field of view comes from its own training images."""
     views = FieldOfView((20, 30, 20), (50, 70, 54)), FieldOfView((24, 28, 20), (48, 70, 59))

@@ -131,6 +131,7 @@ def test_another_plan_does_not_take_the_place_of_the_first(manifest, plan, tmp_p
     done = train(manifest, "-o", tmp_path / "c", "--work", tmp_path / "work", "-q", "--plan", other)
     assert done.code == 2
     assert "is another plan" in done.err
+    assert "4 asked for" in done.err
     assert json.loads((tmp_path / "work" / "plan.json").read_text()) == json.loads(plan.read_text())
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from medseg.data.augment import AugmentSpec
 from medseg.data.dataset import Batches, BatchSpec, Sample, crop, load_case, load_samples
@@ -190,6 +191,26 @@ def test_a_mask_that_does_not_fit_its_image_is_refused(tmp_path, change, error, 
     write_case(tmp_path, "a", **change)
     with pytest.raises(error, match=reason):
         load_case(a_manifest(["a"]), with_digests(a_case(), tmp_path), tmp_path)
+
+
+def test_constant_and_colour_images_are_named_with_all_others_that_cannot_be_used(tmp_path):
+    """A constant image trained without a word; one in colour hid the others."""
+    rng = np.random.default_rng(0)
+    cases = []
+    for name in ("good", "flat", "strange", "colour"):
+        shape = (8, 9, 3) if name == "colour" else (8, 9)
+        values = np.full(shape, 7) if name == "flat" else rng.integers(0, 255, shape)
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / f"{name}.png")
+        mask = np.full((8, 9), 8 if name == "strange" else 7, np.uint8)
+        Image.fromarray(mask).save(tmp_path / f"{name}_mask.png")
+        cases.append(with_digests(replace(a_case(name), image=f"{name}.png", mask=f"{name}_mask.png"), tmp_path))
+    manifest = a_manifest([], cases=tuple(cases), spatial_dims=2)
+    with pytest.raises(InputError) as refusal:
+        load_samples(manifest, manifest.cases, tmp_path, PreprocessSpec(1, None, "percentile"), to_target(manifest))
+    told = str(refusal.value)
+    assert "3 of 4 cases cannot be used" in told
+    for reason in ("flat.png: every voxel is 7", "strange_mask.png: the mask holds 8", "has 3 colour channels"):
+        assert reason in told
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a_mask.nii"])

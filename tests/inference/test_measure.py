@@ -94,6 +94,7 @@ def test_a_picture_has_an_area_where_its_pixels_have_a_size(calibrated):
     assert (liver.voxels, tumour.voxels) == (0, 20)
     assert tumour.volume_ml is None
     assert tumour.area_mm2 == (pytest.approx(20 * 0.125) if calibrated else None)
+    assert tumour.centroid_ras_mm == (pytest.approx((-1.75, -1.25, 0)) if calibrated else None)
 
 
 def test_a_volume_of_unknown_size_has_no_volume():

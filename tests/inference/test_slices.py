@@ -177,3 +177,14 @@ def test_pixels_of_no_size_are_refused(pixel_mm):
         replace(grey_bundle(), pixel_mm=pixel_mm)
     with pytest.raises(UsageError, match="are for slices"):
         replace(volume_bundle(), pixel_mm=1.0)
+
+
+def test_a_volume_for_a_bundle_that_never_saw_a_slice_without_labels_is_told(model):
+    """The tumour bundle marked 21 ml in a healthy head without a word."""
+    volume = blob_volume(LPS)
+    assert segment(volume, model).report.notes == ()
+    bundle = replace(model.bundle, always_labelled=True)
+    (note,) = segment(volume, replace(model, bundle=bundle)).report.notes
+    assert "learned from slices that hold liver or liver tumour only" in note
+    picture = Volume(volume.voxels[..., 3], Geometry((22, 18), np.diag([-1.0, -1, 1, 1])), "picture")
+    assert segment(picture, replace(model, bundle=bundle)).report.notes == ()

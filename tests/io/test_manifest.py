@@ -333,6 +333,29 @@ def test_an_image_of_one_value_is_found(tmp_path):
     assert "every voxel is 7" in message
 
 
+def test_the_voxels_of_another_case_in_other_bytes_are_found(tmp_path):
+    """A picture that was saved anew stood in two splits, and nothing told."""
+    a_data_set(tmp_path)
+    save(tmp_path / "images" / "b.nii.gz", np.arange(120, dtype=np.int16).reshape(4, 5, 6))
+    (tmp_path / "images" / "b.nii").unlink()
+    manifest = build_manifest(a_manifest(mask_values=None), tmp_path, IN_TWO)
+    a, b, c = (replace(case, split="train") for case in manifest.cases)
+    ((level, case, message),) = findings(replace(manifest, cases=(a, b, c)), tmp_path)
+    assert (level, case) == ("warning", "b")
+    assert "saved anew; it counts double" in message
+    ((level, case, message),) = findings(replace(manifest, cases=(a, replace(b, split="test"), c)), tmp_path)
+    assert (level, case) == ("error", "b")
+    assert "images/a.nii saved anew, in train and test" in message
+
+
+def test_a_label_that_is_in_no_mask_is_named(tmp_path):
+    manifest = a_data_set(tmp_path)
+    more = LabelTable((*manifest.labels.labels, Label(9, "spleen", (1, 2, 3))))
+    ((level, case, message),) = findings(replace(manifest, labels=more), tmp_path)
+    assert (level, case) == ("warning", "")
+    assert message.startswith("label spleen is in no mask")
+
+
 def test_missing_changed_and_damaged_files_are_found_and_the_others_still_checked(tmp_path):
     manifest = a_data_set(tmp_path)
     (tmp_path / "masks" / "a.nii").unlink()

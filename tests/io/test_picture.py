@@ -206,8 +206,11 @@ def test_a_float_picture_is_read_and_one_with_nan_refused(tmp_path):
     values = GREY.astype(np.float32) / 7
     np.testing.assert_array_equal(read_picture(tiff(tmp_path / "a.tif", values), "a").voxels, xy(values))
     values[2, 2] = values[0, 0] = np.nan
-    with pytest.raises(ValueRangeError, match="2 of 35 pixels are NaN"):
+    with pytest.raises(ValueRangeError, match="2 of 35 voxels are NaN"):
         read_picture(tiff(tmp_path / "a.tif", values), "a")
+    filled = read_picture(tiff(tmp_path / "b.tif", values), "b", nan_fill=3)
+    np.testing.assert_array_equal(filled.voxels, xy(np.nan_to_num(values, nan=3)))
+    assert filled.notes == ("2 of 35 voxels were NaN or infinite and became 3, as told",)
 
 
 # Pixel sizes
