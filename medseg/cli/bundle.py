@@ -13,14 +13,26 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show 
 
 @app.command("list")
 def list_command() -> None:
-    """The bundles found by name, and where."""
+    """The bundles found by name, what images they take, and where they are."""
     from medseg.bundle.store import bundle_folders, list_bundles
 
     found = list_bundles()
     for folder in found:
-        print(f"{folder.name}  {folder}")
+        print(f"{folder.name}  {_taken(folder)}  {folder}")
     if not found:
         print(f"medseg: no bundles in {', '.join(map(str, bundle_folders()))}", file=sys.stderr)
+
+
+def _taken(folder: Path) -> str:
+    """In two words what images a bundle takes, by its metadata alone, without numpy."""
+    import json
+
+    try:
+        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        image = metadata["network_data_format"]["inputs"]["image"]
+        return f"{image['modality']} {len(image['spatial_shape'])}-D"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "does not say what it takes"
 
 
 @app.command("info")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from medseg.cli.forms import FILES, FORMS, form_of, form_of_file, no_series, parse_forms, require_form
 from medseg.domain.errors import OutputError, UsageError
 
+_UNWRITTEN = (".jpg", ".jpeg", ".bmp", ".gif", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".npy", ".npz", ".zip")
+
 if TYPE_CHECKING:
     from medseg.domain.volume import Volume
     from medseg.io.journal import Journal
@@ -155,7 +157,15 @@ def is_file_name(output: Path) -> bool:
 
 
 def output_folder(output: Path) -> Path:
-    """The folder that all outputs go to."""
+    """The folder that all outputs go to.
+
+    Raises: UsageError for what is called like a file of a kind that is not written.
+    """
+    if output.suffix.lower() in _UNWRITTEN and not output.is_dir():
+        raise UsageError(
+            f"-o {output}: no mask is written as {output.suffix}; give a folder, or a name that ends in "
+            f"{', '.join(FILES)}"
+        )
     return output.parent if is_file_name(output) else output
 
 

@@ -145,12 +145,13 @@ def _of_modality(volume: Volume, modality: str | None) -> Volume:
 
 def _no_mask(path: Path, volume: Volume, doubts: Doubts) -> Volume:
     """Raises: InputError for a file that says so of itself, or holds a few whole numbers as experts' masks do."""
-    from medseg.io.nifti import is_label_map
+    if volume.nifti_header is not None:
+        from medseg.io.nifti import is_label_map
 
-    if volume.nifti_header is not None and is_label_map(volume.nifti_header):
-        raise InputError(
-            f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
-        )
+        if is_label_map(volume.nifti_header):
+            raise InputError(
+                f"{path}: says of itself that it is a label map (intent code 1002); give the image it belongs to"
+            )
     if not doubts.is_image and len(values := _few_values(volume.voxels)) > 1:
         shown = ", ".join(f"{value:g}" for value in values)
         raise InputError(

@@ -10,8 +10,15 @@ from tests.commands import medseg
 def test_list_names_bundles_and_folders(home):
     done = medseg("bundle", "list")
     assert (done.code, done.err) == (0, "")
-    for name in ("organs", "grey", "cells"):
-        assert f"{name}  {home / 'bundles' / name}" in done.out.splitlines()
+    for name, takes in (("organs", "MR 3-D"), ("grey", "microscopy 2-D"), ("cells", "microscopy 2-D")):
+        assert f"{name}  {takes}  {home / 'bundles' / name}" in done.out.splitlines()
+
+
+def test_list_names_a_bundle_whose_metadata_say_nothing(tmp_path, monkeypatch):
+    folder = stored_bundle(grey_bundle(), tmp_path / "grey").folder
+    (folder / "configs" / "metadata.json").write_text("{}")
+    monkeypatch.setattr("medseg.bundle.store.bundle_folders", lambda: [tmp_path])
+    assert medseg("bundle", "list").out == f"grey  does not say what it takes  {folder}\n"
 
 
 def test_list_without_bundles_says_where_it_looked(home, tmp_path, monkeypatch):
