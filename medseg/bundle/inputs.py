@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.domain.errors import BundleError
-from medseg.domain.geometry import Geometry
+from medseg.domain.geometry import Float64Array, Geometry
+
+_ALONG = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 @dataclass(frozen=True)
@@ -18,27 +21,42 @@ class Inputs:
     """The image input of MONAI's metadata.
 
     by_slice:   whether a 2-D bundle takes volumes too, slice by slice.
-    largest_mm: where the bundle takes volumes that are crops of at most that size and cannot find them in larger
-                images by itself.
+    view_mm:    smallest and largest, where the bundle takes crops of such sizes and cannot find them in larger images
+                by itself; of a 2-D bundle across its slices.
+    along:      the patient axis along which a 2-D bundle takes the slices; None: as the volume has them.
     """
 
     modality: str
     channels: int
     spatial_dims: int
     by_slice: bool
-    largest_mm: tuple[float, ...] | None
+    view_mm: tuple[tuple[float, ...], tuple[float, ...]] | None
+    along: int | None = None
 
     def take(self, modality: str, geometry: Geometry) -> bool:
         """Whether a grey image of this modality suits, as a whole, a region of it or slice by slice."""
         axes = (2, 3) if self.by_slice else (self.spatial_dims,)
-        return (self.modality, self.channels) == (modality, 1) and geometry.spatial_dims in axes
+        if (self.modality, self.channels) != (modality, 1) or geometry.spatial_dims not in axes:
+            return False
+        if self.view_mm is None or self.spatial_dims == geometry.spatial_dims:
+            return True
+        extent_mm, asked = self._seen_mm(geometry)
+        return bool((extent_mm >= np.array(self.view_mm[0]))[asked].all())
 
     def need_region(self, geometry: Geometry) -> bool:
         """Whether the volume is larger than what the bundle takes, so that --roi is needed."""
-        if self.largest_mm is None:
+        if self.view_mm is None or geometry.spatial_dims == 2:
             return False
+        extent_mm, asked = self._seen_mm(geometry)
+        return bool((extent_mm > np.array(self.view_mm[1]))[asked].any())
+
+    def _seen_mm(self, geometry: Geometry) -> tuple[Float64Array, NDArray[np.bool_]]:
+        """How far a volume reaches along right, anterior and superior, and which of them the bundle asks."""
         directions = np.abs(geometry.affine_ras[:3, :3]) / np.array(geometry.spacing_mm)
-        return bool((directions @ np.array(geometry.extent_mm) > np.array(self.largest_mm)).any())
+        asked = np.ones(3, bool)
+        if self.spatial_dims == 2:
+            asked[int(directions[:, 2].argmax()) if self.along is None else self.along] = False
+        return directions @ np.array(geometry.extent_mm), asked
 
 
 def read_inputs(folder: Path) -> Inputs:
@@ -49,13 +67,14 @@ def read_inputs(folder: Path) -> Inputs:
         image = metadata["network_data_format"]["inputs"]["image"]
         own = metadata.get("medseg") or {}
         dims = len(image["spatial_shape"])
-        crop = None if own.get("localiser") or dims == 2 else own.get("field_of_view")
+        crop = None if own.get("localiser") else own.get("field_of_view")
         return Inputs(
             str(image["modality"]),
             int(image["num_channels"]),
             dims,
             dims == 2 and bool(own) and own["labels"]["kind"] != "instances",
-            tuple(map(float, crop["largest_mm"])) if crop else None,
+            (tuple(map(float, crop["smallest_mm"])), tuple(map(float, crop["largest_mm"]))) if crop else None,
+            _ALONG[own["slices"]] if "slices" in own else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"{path}: does not say what images the bundle takes; get the bundle again") from error

@@ -148,8 +148,9 @@ def _score(bundles: list[str], names: tuple[str, ...], output: Path, settings: S
         done = evaluate_bundle(one, own_cases, settings)
         require_some(done)
         folder = output / name.replace("/", "_")
-        write_tables(folder, f"scores_{settings.split}", done.to_dict(), done.table)
-        write_score_page(done, folder, 0.5)
+        scores = f"scores_{settings.split}"
+        write_tables(folder, scores, done.to_dict(), done.table)
+        write_score_page(done, folder, scores, 0.5)
         scored.append(done.to_dict())
     return scored
 

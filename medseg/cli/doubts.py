@@ -16,7 +16,8 @@ RegridOption = Annotated[bool, typer.Option("--regrid", help="Resample uneven DI
 NanOption = Annotated[str | None, typer.Option("--nan", help="fill=V: take V where a voxel is NaN or infinite.")]
 AffineOption = Annotated[str | None, typer.Option("--affine", help="sform or qform, where a NIfTI's two differ.")]
 AssumeOption = Annotated[
-    str | None, typer.Option("--assume", help="RAS: so a NIfTI without any affine lies. image: a volume is no mask.")
+    str | None,
+    typer.Option("--assume", help="RAS: so a NIfTI without any affine lies. image: few whole numbers are no mask."),
 ]
 AssumeHuOption = Annotated[bool, typer.Option("--assume-hu", help="A CT without rescale tags holds Hounsfield units.")]
 VolumeOption = Annotated[int | None, typer.Option("--volume", help="Which volume of a 4-D file, counted from 0.")]

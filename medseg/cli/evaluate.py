@@ -13,7 +13,8 @@ def evaluate(
     bundle: Annotated[str, typer.Argument(help="A bundle's name or folder.")],
     manifest: Annotated[Path, typer.Argument(help="The labelled data set.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of tables and page [BUNDLE.evaluation].")
+        Path | None,
+        typer.Option("-o", "--output", help="Folder of tables and page [of a bundle of medseg BUNDLE.evaluation]."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder of the page and its pictures, if not OUTPUT.")] = None,
     split: Annotated[
@@ -52,7 +53,9 @@ def evaluate(
         raise UsageError("--card: a card tells scores of the bundle as `segment` runs it; leave out --tta and --depth")
     stored = find_any(bundle)
     if isinstance(stored, ForeignBundle) and (card or output is None):
-        raise UsageError(f"bundle {stored.name} is somebody else's and stays as it is: give -o FOLDER, and no --card")
+        raise UsageError(
+            f"bundle {stored.name} is somebody else's and stays as it is: give -o FOLDER for the tables, and no --card"
+        )
     wishes = Wishes(depth, tta)
     settings = Settings(
         manifest, read_manifest(manifest), split, tolerance, data, device, precision, threads, quiet, wishes
@@ -69,7 +72,7 @@ def evaluate(
     name = f"scores_{split}" + ("_tta" if tta else "") + (f"_depth{depth}" if depth else "")
     for place in tables:
         write_tables(place, name, done.to_dict(), table)
-    page = write_score_page(done, pages, threshold)
+    page = write_score_page(done, pages, name, threshold)
     if card:
         fill_own_card(done, manifest)
     print(table.to_markdown(), end="")

@@ -71,12 +71,13 @@ def build(
     )
     if mask_value:
         values = {key: _whole(value, "--mask-value") for key, value in _pairs(mask_value, "--mask-value")}
-        for one in head.labels:
-            if one.value not in values.values():
-                raise UsageError(
-                    f"--mask-value: nothing in the files becomes {one.value} ({one.name}); where some values are given "
-                    f"all must be: add --mask-value FILE_VALUE={one.value}"
-                )
+        unmapped = [one for one in head.labels if one.value not in values.values()]
+        for one in unmapped if head.labels.kind == "semantic" else ():
+            typer.echo(
+                f"warning: no value of the files becomes {one.value} ({one.name}): where some are given, others count "
+                f"for nothing; if it is in the masks, add --mask-value FILE_VALUE={one.value}",
+                err=True,
+            )
         head = replace(head, mask_values=values)
     described = build_manifest(head, folder, layout)
     if like is None:
@@ -121,7 +122,8 @@ def check(
     if contact_sheet is not None:
         from medseg.reports.contact_sheet import write_contact_sheet
 
-        doubtful = {found.case for found in findings}
+        worst_first = sorted(findings, key=lambda found: found.level)  # errors before warnings
+        doubtful = list(dict.fromkeys(found.case for found in worst_first if found.case))
         write_contact_sheet(described, folder, contact_sheet, sheet_cases, doubtful)
         typer.echo(f"{contact_sheet}: look at it before you train", err=True)
     errors = sum(found.level == "error" for found in findings)

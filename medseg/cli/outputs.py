@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from medseg.cli.forms import FILES, FORMS, form_of, form_of_file, no_series, parse_forms, require_form
 from medseg.domain.errors import OutputError, UsageError
 
-_UNWRITTEN = (".jpg", ".jpeg", ".bmp", ".gif", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".npy", ".npz", ".zip")
+_UNWRITTEN = (
+    ".jpg", ".jpeg", ".bmp", ".gif", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgh", ".mgz", ".npy", ".npz",
+    ".zip",
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from medseg.domain.volume import Volume
@@ -164,7 +167,7 @@ def output_folder(output: Path) -> Path:
     if output.suffix.lower() in _UNWRITTEN and not output.is_dir():
         raise UsageError(
             f"-o {output}: no mask is written as {output.suffix}; give a folder, or a name that ends in "
-            f"{', '.join(FILES)}"
+            f"{', '.join(dict.fromkeys(FILES))}"
         )
     return output.parent if is_file_name(output) else output
 

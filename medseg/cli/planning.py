@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from medseg.engines.plan import TrainSpec
     from medseg.engines.pretrained import Pretrained
 
+_TOLD = 3  # values named where two plans differ
+
 
 def suggested(
     manifest: Manifest,
@@ -200,19 +202,26 @@ def keep_plan(spec: TrainSpec, work: Path) -> None:
     path = work / "plan.json"
     if any(work.glob("step-*.pt")) and path.exists() and (kept := read_plan(path)) != spec:
         raise UsageError(
-            f"{path}: is another plan than asked for ({_difference(to_plain(kept), to_plain(spec))}); ask for what it "
+            f"{path}: is another plan than asked for ({_differences(to_plain(kept), to_plain(spec))}); ask for what it "
             "says, choose another --work folder or delete this one"
         )
     write_text(path, json.dumps(to_plain(spec), indent=1) + "\n")
 
 
-def _difference(kept: dict[str, Any], asked: dict[str, Any], within: str = "") -> str:
-    """The first value in which two unequal plans differ."""
-    name = next(name for name in asked if kept.get(name) != asked[name])
-    old, new = kept.get(name), asked[name]
-    if isinstance(old, dict) and isinstance(new, dict) and old.keys() <= new.keys():
-        return _difference(old, new, f"{within}{name}.")
-    return f"{within}{name} {old} there, {new} asked for"
+def _differences(kept: dict[str, Any], asked: dict[str, Any]) -> str:
+    """The values in which two plans differ, the first few of them."""
+    old, new = _leaves(kept), _leaves(asked)
+    names = [name for name in {**new, **old} if old.get(name) != new.get(name)]
+    told = [f"{name} {old.get(name, 'absent')} there, {new.get(name, 'absent')} asked for" for name in names[:_TOLD]]
+    return "; ".join(told) + (f"; and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
+
+
+def _leaves(plain: dict[str, Any], within: str = "") -> dict[str, Any]:
+    """The values of nested data by names such as `network.widths`."""
+    leaves: dict[str, Any] = {}
+    for name, value in plain.items():
+        leaves |= _leaves(value, f"{within}{name}.") if isinstance(value, dict) else {f"{within}{name}": value}
+    return leaves
 
 
 def keep_fingerprint(suggestion: Suggestion, work: Path) -> None:

@@ -10,13 +10,12 @@ if TYPE_CHECKING:
     from medseg.reports.scores import Scores
 
 
-def write_score_page(done: Evaluation, folder: Path, threshold: float) -> Path:
-    """scores_<split>.html in the folder, its pictures in scores_<split>_pictures."""
+def write_score_page(done: Evaluation, folder: Path, name: str, threshold: float) -> Path:
+    """NAME.html in the folder, its pictures in NAME_pictures."""
     from medseg.reports.evaluation import write_evaluation
 
-    split = done.facts["split"]
-    page = folder / f"scores_{split}.html"
-    scores = scores_of(done, folder / f"scores_{split}_pictures", threshold)
+    page = folder / f"{name}.html"
+    scores = scores_of(done, folder / f"{name}_pictures", threshold)
     write_evaluation(page, f"{done.facts['bundle']} on {done.facts['manifest']}", scores, in_words(done.facts))
     return page
 

@@ -20,7 +20,7 @@ class Doubts:
     assume_hu:  a CT without rescale tags holds Hounsfield units.
     volume:     which volume of a 4-D file, counted from 0.
     modality:   what the image is, whatever the file says ("CT", "MR").
-    is_image:   a volume of a few whole numbers is an image and no mask.
+    is_image:   a volume or picture of a few whole numbers is an image and no mask.
     """
 
     series: str | None = None

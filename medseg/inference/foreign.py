@@ -81,7 +81,7 @@ def segment_foreign(
             on_window(windows)
 
     for part, start in parts:
-        require_contrast(name, part)
+        require_contrast(name, part, boxed=bool(boxes))
         labels, more = _segment_part(part, model, count, clock)
         notes += [note for note in more if note not in notes]
         found.append((labels, part))

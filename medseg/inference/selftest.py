@@ -17,6 +17,7 @@ from medseg.bundle.check import Check
 from medseg.bundle.foreign import ForeignBundle
 from medseg.bundle.selftest import FOLDER, MOST_VOXELS, SelfTest, file_names, read_self_test, store_self_test
 from medseg.bundle.stock import stock_answer
+from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import BundleError, InputError, MedsegError, ResourceError, UsageError
 from medseg.domain.labels import LabelMap
 from medseg.domain.volume import Volume
@@ -44,7 +45,7 @@ def self_test(stored: StoredBundle | ForeignBundle) -> Check:
         if told is None:
             return Check("self-test", "answer", "lacks", "no self-test; medseg bundle selftest makes one")
         image, answer = (stored.folder / FOLDER / name for name in file_names(stored))
-        volume, (labels, _) = read_image(image), read_mask(answer)
+        volume, (labels, _) = read_image(image, IS_IMAGE), read_mask(answer)
         if max(volume.voxels[0].size, labels.size) > MOST_VOXELS:
             raise BundleError(f"{image}: {volume.voxels[0].size} voxels; a self-test has at most {MOST_VOXELS}")
         return _compared(_segmented(stored, volume).voxels, labels, stored, f"stock MONAI {told.monai}")
@@ -62,7 +63,7 @@ def make_self_test(stored: StoredBundle, source: Path, about: str) -> Check:
     Raises: InputError and its kinds where the image does not suit the bundle, or shows nothing of what it looks for;
             UsageError for one too large; BundleError where stock MONAI fails or comes to another mask.
     """
-    volume = read_image(source)
+    volume = read_image(source, IS_IMAGE)
     if volume.geometry.spatial_dims != stored.bundle.network.spatial_dims or volume.voxels[0].size > MOST_VOXELS:
         shape = " x ".join(map(str, volume.geometry.shape_ijk))
         raise UsageError(
@@ -72,7 +73,7 @@ def make_self_test(stored: StoredBundle, source: Path, about: str) -> Check:
     with TemporaryDirectory() as folder:
         image, answer = (Path(folder, name) for name in file_names(stored))
         _write_image(volume, image)
-        ours = _segmented(stored, read_image(image))
+        ours = _segmented(stored, read_image(image, IS_IMAGE))
         theirs, _ = read_mask(stock_answer(stored, image, Path(folder, "stock")))
         compared = _compared(ours.voxels, theirs, stored, f"stock MONAI {monai.__version__}")
         if compared.state != "ok":

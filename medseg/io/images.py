@@ -21,7 +21,7 @@ from medseg.io.nrrd_header import is_nrrd
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
 NRRD_ENDINGS = (".nrrd", ".nhdr")
-_FEW_VALUES = 16  # a volume of so many whole numbers is a mask, or a phantom
+_FEW_VALUES = 16  # an image of so many whole numbers is a mask, or a phantom
 _LOOKED_AT = 1 << 16  # voxels that tell most images at once
 
 
@@ -162,7 +162,7 @@ def _no_mask(path: Path, volume: Volume, doubts: Doubts) -> Volume:
 
 
 def _few_values(voxels: NDArray[Any]) -> NDArray[Any]:
-    """The values of a volume where they are few whole numbers; none where they are not."""
+    """The values of an image where they are few whole numbers; none where they are not."""
     flat = voxels.ravel(order="K")
     for seen in (flat[:: max(len(flat) // _LOOKED_AT, 1)], flat):
         values = np.unique(seen)

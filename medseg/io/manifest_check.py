@@ -118,8 +118,8 @@ def _files(manifest: Manifest, case: Case, root: Path, met: _Met) -> Iterator[Fi
 
 def _saved_anew(case: Case, volume: Volume, met: _Met) -> Iterator[Finding]:
     """The voxels of an earlier case in a file of other bytes; the same bytes are found by their digest."""
-    digest = hashlib.sha256(f"{volume.voxels.dtype} {volume.voxels.shape}".encode())
-    digest.update(np.ascontiguousarray(volume.voxels).data)
+    digest = hashlib.sha256(repr(volume.voxels.shape).encode())
+    digest.update(np.ascontiguousarray(volume.voxels, np.float32).data)  # however the numbers are stored
     other = met.voxels.setdefault(digest.hexdigest(), case)
     if other is case or other.sha256[0] == case.sha256[0]:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -26,11 +26,11 @@ TILE, CAPTION, MARGIN = 256, 18, 8  # pixels
 
 
 def write_contact_sheet(
-    manifest: Manifest, root: Path, path: Path, count: int = 24, doubtful: Collection[str] = ()
+    manifest: Manifest, root: Path, path: Path, count: int = 24, doubtful: Sequence[str] = ()
 ) -> None:
     """A PNG of up to `count` sampled cases, six in a row. A case that cannot be drawn says so in its place.
 
-    doubtful: ids of cases that something is wrong with; they come before others, and their captions say so.
+    doubtful: ids of cases that something is wrong with; they come first, and their captions say so.
     Raises: UsageError if the name does not end in .png; OutputError or ResourceError if it cannot be written.
     """
     if path.suffix.lower() != ".png":
@@ -50,22 +50,22 @@ def write_contact_sheet(
         page.save(temporary, "PNG")
 
 
-def sample(cases: Sequence[Case], count: int, first: Collection[str] = ()) -> tuple[Case, ...]:
-    """Up to `count` cases, those of the ids `first` before others, the kinds in turn, chosen by the hash of their ids;
-    in the manifest's order.
+def sample(cases: Sequence[Case], count: int, first: Sequence[str] = ()) -> tuple[Case, ...]:
+    """Up to `count` cases: those of the ids `first` lead, in their order and at most half of all; then others, the
+    kinds in turn, chosen by the hash of their ids, in the manifest's order.
 
     The same manifest gives the same sample, and a rare kind is seen too. The hash is another than that of the splits.
     """
+    by_id = {case.id: case for case in cases}
+    leading = tuple(by_id[id] for id in first)[: max(count - len(cases) + len(first), (count + 1) // 2)]
+    cases = [case for case in cases if case not in leading]
+    count -= len(leading)
     by_kind: dict[str, list[Case]] = defaultdict(list)
     for case in sorted(cases, key=lambda case: hashlib.sha256(f"sheet {case.id}".encode()).digest()):
         by_kind[case.kind].append(case)
-    turns = [
-        (case.id not in first, turn, kind, case.id)
-        for kind, members in by_kind.items()
-        for turn, case in enumerate(members)
-    ]
+    turns = [(turn, kind, case.id) for kind, members in by_kind.items() for turn, case in enumerate(members)]
     chosen = {turn[-1] for turn in sorted(turns)[:count]}
-    return tuple(case for case in cases if case.id in chosen)
+    return (*leading, *(case for case in cases if case.id in chosen))
 
 
 def draw_tile(volume: Volume, label_map: LabelMap) -> Image.Image:

@@ -171,6 +171,15 @@ def test_a_data_set_that_is_new_to_the_bundle_is_scored_as_a_whole(manifest, bun
     assert {row["case"] for row in json_of(tmp_path / "all" / "scores_all.json")["rows"]} == {c.id for c in cases}
 
 
+def test_a_page_lies_beside_its_own_tables(manifest, tmp_path):
+    bundle = stored_bundle(replace(volume_bundle(), flip_axes=(0,)), tmp_path / "organs", seed=2).folder
+    for wish in ((), ("--tta",)):
+        evaluate(bundle, manifest, *wish, "-q")
+    assert {path.name for path in (tmp_path / "organs.evaluation").iterdir()} == {
+        f"scores_test{wish}{ending}" for wish in ("", "_tta") for ending in (".json", ".csv", ".html", "_pictures")
+    }
+
+
 @pytest.mark.parametrize("wish", [("--tta",), ("--depth", "1")])
 def test_a_card_tells_no_scores_of_what_was_asked_for_beside_the_bundle(wish, manifest, bundle):
     assert "leave out --tta and --depth" in evaluate(bundle, manifest, "--card", *wish, code=2).err

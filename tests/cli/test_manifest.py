@@ -74,6 +74,14 @@ def test_check_tells_each_fault_in_a_line_and_then_refuses(folder, tmp_path):
     assert result.stderr.count("\n") == 1
 
 
+def test_a_label_that_no_value_of_the_files_becomes_is_told(folder, tmp_path):
+    """`--mask-value 2=0` alone made all other values strange, and nothing told."""
+    told = run("build", folder, "-o", tmp_path / "m.json", "--label", "1=liver", "--mask-value", "7=0")
+    assert "no value of the files becomes 1 (liver)" in told
+    assert "add --mask-value FILE_VALUE=1" in told
+    assert "no value of" not in run("build", folder, "-o", tmp_path / "n.json", *LABELS)
+
+
 def test_an_existing_manifest_is_replaced_only_if_asked(folder, tmp_path):
     out = tmp_path / "m.json"
     out.write_text("mine")
@@ -93,7 +101,6 @@ def test_an_existing_manifest_is_replaced_only_if_asked(folder, tmp_path):
         (("--label", "1=liver", "--label", "1=lung"), "the same left side is given twice"),
         (("--label", "2=cell", "--instances"), "exactly one label, of value 1"),
         (("--label", "1=liver", "--mask-value", "255=1", "--mask-value", "7=3"), "7 becomes 3, which is no label"),
-        (("--label", "1=liver", "--mask-value", "2=0"), r"becomes 1 \(liver\).* add --mask-value FILE_VALUE=1"),
         (("--label", "1=liver", "--split", "p1=trian"), "'trian' is not one of train"),
         (("--label", "1=liver", "--kind-column", "kind"), "needs an index"),
         (("--label", "1=liver", "--root", "/data"), "fits one machine only"),

@@ -240,3 +240,17 @@ def test_a_bundle_that_numbers_things_has_no_probabilities(home, slide, tmp_path
     done = segment(slide, "-b", "cells", "-o", tmp_path / "out", "--probabilities", code=2)
     assert "numbers things" in done.lines[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_written_is_no_folder(home, scan, tmp_path):
+    done = segment(scan, "-b", "organs", "-o", tmp_path / "x.jpg", code=2)
+    assert "no mask is written as .jpg; give a folder, or a name that ends in .nii" in done.err
+    assert not (tmp_path / "x.jpg").exists()
+
+
+def test_a_box_all_of_one_value_is_named(home, tmp_path):
+    volume = blob_volume(np.diag([-1.0, -1.0, 1.0, 1.0]), (40, 40, 40))
+    volume.voxels[:, :20] = 0
+    write_nifti_image(volume.voxels[0], volume.geometry, tmp_path / "scan.nii.gz")
+    done = segment(tmp_path / "scan.nii.gz", "-b", "organs", "-o", tmp_path / "o", "--roi=-9,-20,20,12,30,30", code=3)
+    assert "the --roi box is constant; place it elsewhere" in done.err

@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medseg.bundle.reader import read_bundle
+from medseg.cli import planning
 from medseg.io.manifest import read_manifest, write_manifest
 from medseg.networks.build import NetworkSpec
 from tests.commands import medseg
@@ -41,7 +43,9 @@ def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
     assert json.loads((work / "plan.json").read_text()) == json.loads(plan.read_text())
     assert [row["step"] for row in json.loads((work / "history.json").read_text())] == [1, 2]
     assert medseg("bundle", "check", output).code == 0
+    assert read_bundle(output).bundle.always_labelled
     card = (output / "docs" / "README.md").read_text()
+    assert "Every image that trained it holds liver or liver tumour" in card
     assert "Trained by `medseg train balls.json` with seed 0 on 2 cases for 2 steps of 4 patches" in card
     image = tmp_path / "set" / "data" / "0.nii.gz"
     assert medseg("segment", image, "-b", output, "-o", tmp_path / "out", "-q").code == 0
@@ -131,8 +135,14 @@ def test_another_plan_does_not_take_the_place_of_the_first(manifest, plan, tmp_p
     done = train(manifest, "-o", tmp_path / "c", "--work", tmp_path / "work", "-q", "--plan", other)
     assert done.code == 2
     assert "is another plan" in done.err
-    assert "4 asked for" in done.err
+    assert "steps 2 there, 4 asked for" in done.err
     assert json.loads((tmp_path / "work" / "plan.json").read_text()) == json.loads(plan.read_text())
+
+
+def test_plans_of_other_keys_are_told_apart():
+    kept, asked = {"a": 1, "b": {"c": 2, "d": 3}, "fold": {"number": 1}}, {"a": 1, "b": {"c": 4}}
+    told = planning._differences(kept, asked)
+    assert told == "b.c 2 there, 4 asked for; b.d 3 there, absent asked for; fold.number 1 there, absent asked for"
 
 
 def refused(code, *arguments):

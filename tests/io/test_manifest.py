@@ -336,7 +336,7 @@ def test_an_image_of_one_value_is_found(tmp_path):
 def test_the_voxels_of_another_case_in_other_bytes_are_found(tmp_path):
     """A picture that was saved anew stood in two splits, and nothing told."""
     a_data_set(tmp_path)
-    save(tmp_path / "images" / "b.nii.gz", np.arange(120, dtype=np.int16).reshape(4, 5, 6))
+    save(tmp_path / "images" / "b.nii.gz", np.arange(120, dtype=np.float64).reshape(4, 5, 6))
     (tmp_path / "images" / "b.nii").unlink()
     manifest = build_manifest(a_manifest(mask_values=None), tmp_path, IN_TWO)
     a, b, c = (replace(case, split="train") for case in manifest.cases)

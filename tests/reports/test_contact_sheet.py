@@ -72,8 +72,12 @@ def test_the_sample_is_the_same_each_time_and_shows_the_rare_kind_too():
     assert set(sample(cases[::-1], 10)) == set(chosen)
     assert sample(cases, 1000) == tuple(cases)
     assert sample([], 3) == ()
-    doubtful = {f"c{n}" for n in range(40, 48)}
-    assert doubtful < {case.id for case in sample(cases, 10, doubtful)}
+    doubtful = [f"c{n}" for n in range(48, 40, -1)]
+    led = sample(cases, 10, doubtful)
+    assert [case.id for case in led[:5]] == doubtful[:5]
+    assert cases[70] in led[5:]
+    assert len(set(led)) == 10
+    assert [case.id for case in sample(cases, 100, doubtful)[:8]] == doubtful
 
 
 def test_a_sheet_holds_a_tile_for_each_case_and_tells_what_cannot_be_read(tmp_path):
