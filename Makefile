@@ -77,10 +77,15 @@ train-nuclei: install  ## by the manifest's splits; needs MEDSEG_DATA; takes hou
 	  $(BIN)/medseg train data_manifests/nuclei.json -o runs/nuclei_microscopy_segmentation --pretrained runs/nuclei_first \
 	    --steps 1500 --set epoch_steps=500 --set optimiser.ema=0.995 --set augment.spatial_chance=0
 
-train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; an hour and a half of one core with bf16; writes below runs/
+train-tumour: install  ## one of the source's folds held out; needs MEDSEG_DATA; hours of one core with bf16; writes below runs/
+	test -d runs/brain_tumor_first || \
+	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_first --fold 4/4 \
+	    --steps 15000 --set optimiser.ema=0.999
 	test -d runs/brain_tumor_mr_segmentation || \
 	  $(BIN)/medseg train data_manifests/brain_tumor.json -o runs/brain_tumor_mr_segmentation --fold 4/4 \
-	    --steps 15000 --set optimiser.ema=0.999
+	    --pretrained runs/brain_tumor_first --steps 6000 --set optimiser.ema=0.999 --set optimiser.rate=0.0015 \
+	    --set optimiser.weight_decay=0.05 --set augment.spatial_chance=0.9 --set augment.rotation_degrees=45 \
+	    --set augment.scale=1.6 --set augment.elastic_voxels=4 --set augment.intensity_chance=0.5
 
 train-all: train-hippocampus train-nuclei train-tumour  ## all three, one after the other; goes on where it was stopped
 
