@@ -164,12 +164,14 @@ def output_folder(output: Path) -> Path:
 
     Raises: UsageError for what is called like a file of a kind that is not written.
     """
+    if is_file_name(output):
+        return output.parent
     if output.suffix.lower() in _UNWRITTEN and not output.is_dir():
         raise UsageError(
             f"-o {output}: no mask is written as {output.suffix}; give a folder, or a name that ends in "
             f"{', '.join(dict.fromkeys(FILES))}"
         )
-    return output.parent if is_file_name(output) else output
+    return output
 
 
 def require_absent(

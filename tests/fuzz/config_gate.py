@@ -278,6 +278,7 @@ def seeds() -> tuple[tuple[dict[str, Any], dict[str, Any]], ...]:
     ours = [
         tuple(json.loads((folder / "configs" / f"{name}.json").read_text()) for name in ("metadata", "inference"))
         for folder in sorted(OURS.iterdir())
+        if (folder / "configs").is_dir()  # not the tables of an evaluation
     ]
     return (*forms, (zoo.metadata(names), hostile.harmless()), *ours)  # type: ignore[return-value]
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from medseg.domain.doubts import IS_IMAGE
 from medseg.domain.errors import MedsegError, ResourceError
 from medseg.domain.volume import Volume
 from medseg.io.images import read_image
@@ -65,7 +66,7 @@ class TooSlow(BaseException):
 def fuzz(gate: Gate, count: int, folder: Path, seed: int = 0, first: int = 0) -> Tally:
     """`count` cases from the number `first` on; case n is the same in every run with that seed."""
     tally = Tally()
-    wanted = [read_image(_write(folder / f"seed{n}", files)) for n, files in enumerate(gate.seeds)]
+    wanted = [read_image(_write(folder / f"seed{n}", files), IS_IMAGE) for n, files in enumerate(gate.seeds)]
     with less_memory(), alarm(), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for number in range(first, first + count):
@@ -100,7 +101,7 @@ def _case(gate: Gate, number: int, seed: int, folder: Path, wanted: list[Volume]
     started = time.perf_counter()
     signal.setitimer(signal.ITIMER_REAL, _SECONDS)
     try:
-        volume = read_image(path)
+        volume = read_image(path, IS_IMAGE)
     except ResourceError as error:
         tally.failures.append(f"{where}: asked for memory beyond a small file's: {error}")
     except MedsegError as error:

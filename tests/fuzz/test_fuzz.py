@@ -94,9 +94,9 @@ def test_the_harness_sees_what_it_looks_for(tmp_path, monkeypatch, outcome, word
     gate = Gate("nifti", whole.seeds[:1], whole.harmless, whole.harmless)
     calls = []
 
-    def broken(path):
+    def broken(path, doubts):
         calls.append(path)
-        volume = read_image(path)
+        volume = read_image(path, doubts)
         if len(calls) > len(gate.seeds):
             if isinstance(outcome, Exception):
                 if str(outcome).startswith("scan"):
