@@ -52,7 +52,8 @@ test-viewers: install  ## OHIF, NiiVue, Orthanc and DICOM validators on our file
 	$(BIN)/pytest -m viewers tests/viewers
 
 test-monailabel: install  ## MONAI Label's inference class on our bundles; installs it without dependencies below build/
-	$(BIN)/pip install --quiet --no-deps --upgrade --target build/monailabel monailabel==0.8.5
+	rm -rf build/monailabel
+	$(BIN)/pip install --quiet --no-deps --target build/monailabel monailabel==0.8.5
 	MONAILABEL=$(CURDIR)/build/monailabel $(BIN)/pytest -m monailabel tests/bundle/test_monai_label.py
 
 lint: install  ## style, types, import layers
