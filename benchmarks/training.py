@@ -144,8 +144,8 @@ def table(runs: list[dict], spec: TrainSpec, target: float, data: str) -> str:
         "Samples/s of medseg over MONAI's, round by round:",
         "",
         "| way | target | ratio | met by the median |",
+        "|---|---|---|---|",
     ]
-    lines.append("|---|---|---|---|")
     for way, aim in zip(WAYS, AIMS, strict=True):
         rounds = zip(speeds["medseg", way], speeds["MONAI", way], strict=True)
         ratios = [ours / theirs for ours, theirs in rounds]

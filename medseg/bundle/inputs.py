@@ -1,17 +1,16 @@
-"""What a bundle takes, by its metadata alone: quick, without torch and without reading the model."""
+"""What a bundle takes, by its metadata alone: quick, without torch and numpy and without reading the model."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from medseg.domain.errors import BundleError
-from medseg.domain.geometry import Float64Array, Geometry
+
+if TYPE_CHECKING:
+    from medseg.domain.geometry import Geometry
 
 _ALONG = {"sagittal": 0, "coronal": 1, "axial": 2}
 
@@ -40,23 +39,22 @@ class Inputs:
             return False
         if self.view_mm is None or self.spatial_dims == geometry.spatial_dims:
             return True
-        extent_mm, asked = self._seen_mm(geometry)
-        return bool((extent_mm >= np.array(self.view_mm[0]))[asked].all())
+        smallest_mm, extent_mm = self.view_mm[0], geometry.extent_ras_mm
+        return all(extent_mm[axis] >= smallest_mm[axis] for axis in self._asked(geometry))
 
     def need_region(self, geometry: Geometry) -> bool:
         """Whether the volume is larger than what the bundle takes, so that --roi is needed."""
         if self.view_mm is None or geometry.spatial_dims == 2:
             return False
-        extent_mm, asked = self._seen_mm(geometry)
-        return bool((extent_mm > np.array(self.view_mm[1]))[asked].any())
+        largest_mm, extent_mm = self.view_mm[1], geometry.extent_ras_mm
+        return any(extent_mm[axis] > largest_mm[axis] for axis in self._asked(geometry))
 
-    def _seen_mm(self, geometry: Geometry) -> tuple[Float64Array, NDArray[np.bool_]]:
-        """How far a volume reaches along right, anterior and superior, and which of them the bundle asks."""
-        directions = np.abs(geometry.affine_ras[:3, :3]) / np.array(geometry.spacing_mm)
-        asked = np.ones(3, bool)
-        if self.spatial_dims == 2:
-            asked[int(directions[:, 2].argmax()) if self.along is None else self.along] = False
-        return directions @ np.array(geometry.extent_mm), asked
+    def _asked(self, geometry: Geometry) -> list[int]:
+        """The patient axes (0 right, 1 anterior, 2 superior) in which a volume's size matters."""
+        if self.spatial_dims == 3:
+            return [0, 1, 2]
+        along = max(range(3), key=lambda axis: abs(geometry.affine_ras[axis, 2])) if self.along is None else self.along
+        return [axis for axis in range(3) if axis != along]
 
 
 def read_inputs(folder: Path) -> Inputs:

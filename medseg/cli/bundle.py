@@ -24,15 +24,15 @@ def list_command() -> None:
 
 
 def _taken(folder: Path) -> str:
-    """In two words what images a bundle takes, by its metadata alone, without numpy."""
-    import json
+    """In two words what images a bundle takes."""
+    from medseg.bundle.inputs import read_inputs
+    from medseg.domain.errors import BundleError
 
     try:
-        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        image = metadata["network_data_format"]["inputs"]["image"]
-        return f"{image['modality']} {len(image['spatial_shape'])}-D"
-    except (OSError, ValueError, KeyError, TypeError):
+        inputs = read_inputs(folder)
+    except BundleError:
         return "does not say what it takes"
+    return f"{inputs.modality} {inputs.spatial_dims}-D"
 
 
 @app.command("info")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from medseg.cli.forms import FILES, FORMS, form_of, form_of_file, no_series, parse_forms, require_form
 from medseg.domain.errors import OutputError, UsageError
 
+if TYPE_CHECKING:
+    from medseg.domain.volume import Volume
+    from medseg.io.journal import Journal
+
 _UNWRITTEN = (
     ".jpg", ".jpeg", ".bmp", ".gif", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr", ".img", ".mgh", ".mgz", ".npy", ".npz",
     ".zip",
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from medseg.domain.volume import Volume
-    from medseg.io.journal import Journal
 
 
 @dataclass(frozen=True)

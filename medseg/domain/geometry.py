@@ -73,6 +73,13 @@ class Geometry:
         return tuple(float(s) for s in np.linalg.norm(self.affine_ras[:3, : self.spatial_dims], axis=0))
 
     @property
+    def extent_ras_mm(self) -> Float64Array:
+        """Edge lengths (3,), along R, A and S, of the box around the volume."""
+        directions = np.abs(self.affine_ras[:3, :3]) / np.array(self.spacing_mm)
+        extent_mm: Float64Array = directions @ np.array(self.extent_mm)
+        return extent_mm
+
+    @property
     def extent_mm(self) -> tuple[float, ...]:
         """Edge lengths of the whole grid, voxel edges included."""
         return tuple(n * s for n, s in zip(self.shape_ijk, self.spacing_mm, strict=True))

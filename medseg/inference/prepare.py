@@ -13,7 +13,6 @@ from medseg.data.channels import fit_channels
 from medseg.data.preprocess import OnGrid, preprocess
 from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, InputError
-from medseg.domain.geometry import Float64Array
 from medseg.domain.volume import Volume
 from medseg.inference.clock import Clock
 from medseg.inference.fit import need_bytes, require_enough_memory, require_size, require_spacing
@@ -122,7 +121,7 @@ def require_field_of_view(volume: Volume, bundle: Bundle, name: str, boxed: bool
     """
     if bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
         return
-    extent = _extent_ras_mm(volume)
+    extent = volume.geometry.extent_ras_mm
     low, high = np.array(bundle.field_of_view.smallest_mm), np.array(bundle.field_of_view.largest_mm)
     asked = np.ones(3, bool)
     if bundle.network.spatial_dims == 2:
@@ -141,10 +140,4 @@ def is_to_be_localised(volume: Volume, bundle: Bundle) -> bool:
     """Whether the image shows more than the network takes and the bundle knows where to look."""
     if bundle.localiser is None or bundle.field_of_view is None or volume.geometry.spatial_dims != 3:
         return False
-    return bool((_extent_ras_mm(volume) > np.array(bundle.field_of_view.largest_mm)).any())
-
-
-def _extent_ras_mm(volume: Volume) -> Float64Array:
-    """Edge lengths, along R, A and S, of the box around the image."""
-    directions = np.abs(volume.geometry.affine_ras[:3, :3]) / np.array(volume.geometry.spacing_mm)
-    return directions @ np.array(volume.geometry.extent_mm)
+    return bool((volume.geometry.extent_ras_mm > np.array(bundle.field_of_view.largest_mm)).any())

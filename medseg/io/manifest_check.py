@@ -34,10 +34,12 @@ class Finding:
 
 @dataclass
 class _Met:
-    """What the cases read so far held: each image's voxels, by digest, with its case; the labels of so many masks."""
+    """What the cases read so far held: each image's voxels, by digest, with its case; of so many masks the labels that
+    were in none.
+    """
 
+    absent: set[int]
     voxels: dict[str, Case] = field(default_factory=dict)
-    labels: set[int] = field(default_factory=set)
     masks: int = 0
 
 
@@ -49,12 +51,12 @@ def check_manifest(manifest: Manifest, root: Path, on_case: Callable[[], None] =
     ids, the same voxels in another file, names that differ in case only.
     """
     findings = [*_names(manifest), *_same_images(manifest)]
-    met = _Met()
+    met = _Met(set(manifest.labels.values) if manifest.labels.kind == "semantic" else set())
     for case in manifest.cases:
         findings += _files(manifest, case, root, met)
         on_case()
-    if manifest.labels.kind == "semantic" and met.masks == len(manifest.cases):
-        absent = [label.name for label in manifest.labels if label.value not in met.labels]
+    if met.masks == len(manifest.cases):
+        absent = [label.name for label in manifest.labels if label.value in met.absent]
         told = "in no mask: nothing can be learned of it, and its scores tell nothing; leave it out of the labels"
         findings += [Finding("warning", "", f"label {name} is {told}") for name in absent]
     return findings
@@ -79,11 +81,15 @@ def _same_images(manifest: Manifest) -> Iterator[Finding]:
     first: dict[str, Case] = {}
     for case in manifest.cases:
         other = first.setdefault(case.sha256[0], case)
-        if other.split != case.split:
-            splits = f"{other.split} and {case.split}"
-            yield Finding("error", case.id, f"{case.image} is {other.image} byte for byte, in {splits}; drop one")
-        elif other is not case:
-            yield Finding("warning", case.id, f"{case.image} is {other.image} byte for byte; it counts double")
+        if other is not case:
+            yield _twice(case, other, "byte for byte")
+
+
+def _twice(case: Case, other: Case, how: str) -> Finding:
+    told = f"{case.image} is {other.image} {how}"
+    if other.split != case.split:
+        return Finding("error", case.id, f"{told}, in {other.split} and {case.split}; drop one")
+    return Finding("warning", case.id, f"{told}; it counts double")
 
 
 def _files(manifest: Manifest, case: Case, root: Path, met: _Met) -> Iterator[Finding]:
@@ -108,7 +114,7 @@ def _files(manifest: Manifest, case: Case, root: Path, met: _Met) -> Iterator[Fi
     yield from _grid(case, volume.geometry, raw, mask_grid)
     try:
         labels = mask_to_labels(raw, manifest)
-        met.labels.update(np.unique(labels).tolist())
+        met.absent -= {value for value in met.absent if (labels == value).any()}
         met.masks += 1
         if not labels.any():
             yield Finding("warning", case.id, f"{paths[1]}: holds background only; see whether that is meant")
@@ -121,13 +127,8 @@ def _saved_anew(case: Case, volume: Volume, met: _Met) -> Iterator[Finding]:
     digest = hashlib.sha256(repr(volume.voxels.shape).encode())
     digest.update(np.ascontiguousarray(volume.voxels, np.float32).data)  # however the numbers are stored
     other = met.voxels.setdefault(digest.hexdigest(), case)
-    if other is case or other.sha256[0] == case.sha256[0]:
-        return
-    if other.split != case.split:
-        splits = f"{other.split} and {case.split}"
-        yield Finding("error", case.id, f"{case.image} is {other.image} saved anew, in {splits}; drop one")
-    else:
-        yield Finding("warning", case.id, f"{case.image} is {other.image} saved anew; it counts double")
+    if other.sha256[0] != case.sha256[0]:
+        yield _twice(case, other, "saved anew")
 
 
 def _image(manifest: Manifest, case: Case, volume: Volume) -> Iterator[Finding]:

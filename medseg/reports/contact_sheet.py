@@ -57,15 +57,16 @@ def sample(cases: Sequence[Case], count: int, first: Sequence[str] = ()) -> tupl
     The same manifest gives the same sample, and a rare kind is seen too. The hash is another than that of the splits.
     """
     by_id = {case.id: case for case in cases}
-    leading = tuple(by_id[id] for id in first)[: max(count - len(cases) + len(first), (count + 1) // 2)]
-    cases = [case for case in cases if case not in leading]
+    most = max((count + 1) // 2, count - (len(cases) - len(first)))  # half, and what the others leave over
+    leading = {id: by_id[id] for id in first[:most]}
+    cases = [case for case in cases if case.id not in leading]
     count -= len(leading)
     by_kind: dict[str, list[Case]] = defaultdict(list)
     for case in sorted(cases, key=lambda case: hashlib.sha256(f"sheet {case.id}".encode()).digest()):
         by_kind[case.kind].append(case)
     turns = [(turn, kind, case.id) for kind, members in by_kind.items() for turn, case in enumerate(members)]
     chosen = {turn[-1] for turn in sorted(turns)[:count]}
-    return (*leading, *(case for case in cases if case.id in chosen))
+    return (*leading.values(), *(case for case in cases if case.id in chosen))
 
 
 def draw_tile(volume: Volume, label_map: LabelMap) -> Image.Image:
