@@ -83,8 +83,9 @@ def _facts(entry: Entry, bundles: dict[str, Inputs], show_names: bool) -> dict[s
         "rows": first.rows,
         "spacing_mm": spacing,
         "direction": entry.direction,
-        "phase": stack.split,
+        "phase": ", ".join(filter(None, (stack.split, stack.owner))),
         "faults": list(entry.faults),
+        "notes": list(stack.notes),
         "bundles": _takers(entry, bundles),
     }
     return {**facts, "names": names_of(stack)} if show_names else facts
@@ -119,6 +120,8 @@ def _print(facts: dict[str, Any]) -> None:
         print(f"   {volume['direction']}, {f'{spacing} mm' if spacing else 'spacing unknown'}")
         for fault in volume["faults"]:
             print(f"   fault: {fault}")
+        for note in volume["notes"]:
+            print(f"   note: {note}")
         print(f"   bundles: {', '.join(volume['bundles']) or 'none'}")
         for word, value in volume.get("names", {}).items():
             print(f"   {word}: {value}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.cli import doubts as d
+
+if TYPE_CHECKING:
+    from medseg.io.images import Inputs
 
 
 def segment(
@@ -80,9 +83,9 @@ def segment(
     from medseg.cli.foreign import find_said, named_images, parse_settings
     from medseg.cli.memory import keep_freed_memory
     from medseg.cli.outputs import Extras, output_folder, plan_outputs, require_absent
-    from medseg.domain.errors import UsageError
+    from medseg.domain.errors import MedsegError, PartialBatchError, UsageError
     from medseg.domain.wishes import Wishes
-    from medseg.io.images import images_of, require_there
+    from medseg.io.images import Inputs, images_of, require_there
     from medseg.io.journal import beside_no_batch, open_journal
 
     if precision not in ("auto", "fp32", "bf16", "fp16"):
@@ -90,7 +93,8 @@ def segment(
     doubts = d.doubts_of(series, regrid, nan, affine, assume, assume_hu, volume, force)
     extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split, probabilities)
     images = named_images(image or [], inputs or [])
-    sources = [next(iter(images.values()))] if images else images_of(inputs or [], output)
+    named = Inputs((next(iter(images.values())),)) if images else images_of(inputs or [], output)
+    sources = named.images
     plans = plan_outputs(sources, output, form, extras, overwrite=True)
     folder = output_folder(output)
     keep_freed_memory()
@@ -128,4 +132,16 @@ def segment(
         batch = Batch(model, images, tuple(boxes), doubts, quiet)
         if journal is not None:
             batch = batch.journalled(journal, stored.folder, context.params, resume)
-        segment_all(plans, batch, as_json)
+        try:
+            segment_all(plans, batch, as_json)
+        except MedsegError:
+            if named.passed_over:
+                print(f"medseg: {left_out(named)}", file=sys.stderr, flush=True)
+            raise
+        if named.passed_over:
+            raise PartialBatchError(left_out(named))
+
+
+def left_out(named: Inputs) -> str:
+    """What of the folders that were given was not segmented."""
+    return f"{'; '.join(named.passed_over)}: passed over; give images by their names, convert what is not read"

@@ -128,8 +128,6 @@ def _without_copies(
             )
     kept = [n for n in range(len(headers)) if n - 1 not in copies]
     note = f"{len(copies)} of {len(headers)} slices were there twice, pixel for pixel, and used once" if copies else ""
-    if len(kept) == 1:
-        raise SeriesError(f"{name}: its {len(headers)} images all lie at one position; give the whole series")
     return [headers[n] for n in kept], [stored[n] for n in kept], note
 
 

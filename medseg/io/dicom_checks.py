@@ -11,6 +11,8 @@ from medseg.domain.doubts import Doubts
 from medseg.domain.errors import GridError, InputError, SeriesError, ValueRangeError
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_projection import is_projection
+from medseg.io.dicom_repeats import lie_at_one_position
+from medseg.io.dicom_units import material_map
 
 _MEASURED = ("CT", "MR", "PT")  # whose values mean something, shown bright or dark
 _LEAST_MM, _MOST_MM = 1e-4, 1e3
@@ -50,7 +52,7 @@ def check_projection(header: Header, doubts: Doubts) -> None:
 
 
 def check_together(headers: Sequence[Header]) -> None:
-    """All images: one modality, one coordinate system, at least two slices, at most one file of many frames.
+    """All images: one modality, one coordinate system, several positions, at most one file of many frames.
 
     Raises: SeriesError, naming the file that does not belong.
     """
@@ -66,6 +68,11 @@ def check_together(headers: Sequence[Header]) -> None:
                 )
     if len(headers) == 1:
         raise SeriesError(f"{first.name}: is one slice only, a volume needs at least 2; give the whole series")
+    if lie_at_one_position(headers):
+        raise SeriesError(
+            f"{first.name}: is one of {len(headers)} images at one position (bolus monitoring, cine or mosaic), which "
+            "are no volume; give a series of slices at different positions"
+        )
     files = len({header.path for header in headers})
     if files > 1 and any(header.frames > 1 for header in headers):
         raise SeriesError(
@@ -76,8 +83,6 @@ def check_together(headers: Sequence[Header]) -> None:
 
 def _check_kind(header: Header) -> None:
     name, kind = header.name, header.object_class
-    if not header.series_uid:
-        raise SeriesError(f"{name}: has no SeriesInstanceUID, so what it belongs to is unknown; export it again")
     enhanced = kind.startswith(("Enhanced", "Legacy Converted Enhanced"))
     if (header.frames != 1 or enhanced or "Multi-frame" in kind) and not header.has_groups:
         raise SeriesError(
@@ -146,6 +151,11 @@ def _check_scale(header: Header, doubts: Doubts) -> None:
             raise ValueRangeError(
                 f"{name}: is CT without RescaleSlope and RescaleIntercept, so its values may not be Hounsfield units; "
                 "export it again with both, or give --assume-hu"
+            )
+        if kind := material_map(header.image_type):
+            raise ValueRangeError(
+                f"{name}: is CT and a map of another quantity (ImageType {kind}), not in Hounsfield units; give the "
+                "series in HU, or --assume-hu"
             )
         if header.rescale_type not in ("", "HU"):
             raise ValueRangeError(

@@ -6,6 +6,8 @@ import math
 import re
 from typing import Any
 
+from pydicom.valuerep import PersonName
+
 Numbers = tuple[float, ...]
 
 
@@ -17,7 +19,7 @@ def values(dataset: Any, keyword: str) -> list[Any] | None:
         return None
     if value is None or value == "":
         return None
-    return list(value) if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else [value]
+    return [value] if isinstance(value, (str, bytes, PersonName)) or not hasattr(value, "__iter__") else list(value)
 
 
 def numbers(dataset: Any, keyword: str, count: int) -> Numbers | None:
@@ -53,6 +55,21 @@ def uid(dataset: Any, keyword: str) -> str:
     """A UID, empty where it is missing or none."""
     text = str((values(dataset, keyword) or [""])[0]).strip()
     return text if re.fullmatch(r"[0-9.]{1,64}", text) else ""
+
+
+def uid_text(dataset: Any, keyword: str) -> str:
+    """A UID as the file has it, valid or not; empty where it is missing. For comparison, not for messages."""
+    return str((values(dataset, keyword) or [""])[0]).strip(" \0")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a valid UID (PS3.5 9.1)."""
+    return len(text) <= 64 and re.fullmatch(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", text) is not None
+
+
+def texts(dataset: Any, keyword: str) -> tuple[str, ...]:
+    """All values of an element as texts without blanks around them; empty where there is none."""
+    return tuple(str(value).strip() for value in values(dataset, keyword) or ())
 
 
 def text(dataset: Any, keyword: str) -> str:

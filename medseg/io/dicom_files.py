@@ -6,8 +6,6 @@ among all files, sorted by their names. What the user typed themselves is repeat
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from medseg.domain.errors import InputError, SeriesError
 from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_walk import file_meta, starts_with_an_element
 from medseg.io.dicom_zip import TemporaryFolder, is_zip, unpack
+from medseg.io.walk import files_below, require_no_dangling
 
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -45,14 +44,17 @@ class Files:
 
 
 def find_files(root: Path) -> Files:
-    """What there is to look at, nested folders included; nothing is told apart yet but in zips.
+    """What there is to look at, nested and linked folders included; nothing is told apart yet but in zips.
 
     skipped: members of a zip that are no DICOM, which are not unpacked.
-    Raises: InputError for what cannot be listed or unpacked; SeriesError for a DICOMDIR that lists what is not there.
+    Raises: InputError for what cannot be listed or unpacked, and for links that lead nowhere; SeriesError for a
+    DICOMDIR that lists what is not there.
     """
     try:
         if root.is_dir():
-            return Files(_numbered(root, "file", [(path, path) for path in _walk(root)]))
+            below = files_below(root)
+            require_no_dangling(root, len(below.dangling), len(below.files) + len(below.dangling))
+            return Files(_numbered(root, "file", [(path, path) for path in below.files]))
         if is_zip(root):
             members, count, keeps = unpack(root)
             files = tuple(File(path, f"{root}: member {n} of {count}", title) for n, path, title in members)
@@ -64,14 +66,14 @@ def find_files(root: Path) -> Files:
     return Files((File(root, str(root), root.name),))
 
 
-def is_dicom(path: Path) -> bool:
-    """By content: a DICOM file, with or without preamble, or a zip."""
+def is_dicom(path: Path, zips: bool = True) -> bool:
+    """By content: a DICOM file, with or without preamble; a zip too unless told otherwise."""
     try:
         with path.open("rb") as file:
             start = file.read(132)
     except OSError:
         return False
-    return start[128:] == b"DICM" or start[:4] == b"PK\x03\x04" or starts_with_an_element(start)
+    return start[128:] == b"DICM" or (zips and start[:4] == b"PK\x03\x04") or starts_with_an_element(start)
 
 
 def _numbered(root: Path, word: str, paths: list[tuple[Path, Path]]) -> tuple[File, ...]:
@@ -84,17 +86,6 @@ def _numbered(root: Path, word: str, paths: list[tuple[Path, Path]]) -> tuple[Fi
         )
         for n, (path, inside) in enumerate(paths, 1)
     )
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:  # a folder passed over would be slices lost
-        raise InputError(
-            f"{root}: cannot be listed, or a folder in it ({error.strerror}); check the path and its rights"
-        )
-
-    for folder, folders, names in os.walk(root, onerror=refuse):
-        folders.sort()
-        yield from (path for name in sorted(names) if (path := Path(folder, name)).is_file())
 
 
 def _is_media_directory(path: Path) -> bool:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+
 from medseg.domain.errors import InputError
-from medseg.io.dicom_elements import item, number, numbers, values
+from medseg.io.dicom_elements import code, item, number, numbers, texts, values
 
 if TYPE_CHECKING:
     from medseg.io.dicom_header import Header
 
-# Functional group -> what in it tells the phases of one place apart.
-_PHASES = {
-    "MREchoSequence": ("EffectiveEchoTime",),
-    "MRDiffusionSequence": ("DiffusionBValue",),
-    "MRModifierSequence": ("InversionTimes",),
-    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime"),
-    "TemporalPositionSequence": ("TemporalPositionTimeOffset",),
-    "MRImageFrameTypeSequence": ("FrameType",),
-    "CTImageFrameTypeSequence": ("FrameType",),
-    "PETFrameTypeSequence": ("FrameType",),
-    "FrameContentSequence": ("TemporalPositionIndex", "StackID", "FrameAcquisitionNumber"),
-}
-FRAME_PHASE_KEYWORDS = tuple(dict.fromkeys(keyword for keywords in _PHASES.values() for keyword in keywords))
+# Where frames lie, which is compared as geometry; what they were made of or point to.
+_NO_TAGS = {"ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"}
+_POINTERS = ("Referenced", "Derivation", "Source")
+_DEEPEST = 4
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
 
 
@@ -39,10 +33,11 @@ def frame_headers(whole: Header, dataset: Any) -> tuple[Header, ...]:
             "single-frame files"
         )
     shared = item(dataset, "SharedFunctionalGroupsSequence")
-    return tuple(_frame(whole, n, frame, shared) for n, frame in enumerate(frames))
+    common = {**whole.tags, **(dict(_tags(shared)) if shared is not None else {})}
+    return tuple(_frame(whole, n, frame, shared, common) for n, frame in enumerate(frames))
 
 
-def _frame(whole: Header, n: int, frame: Any, shared: Any) -> Header:
+def _frame(whole: Header, n: int, frame: Any, shared: Any, common: dict[str, tuple[str, ...]]) -> Header:
     def group(name: str) -> Any:
         own = item(frame, name)
         return own if own is not None else (item(shared, name) if shared is not None else None)
@@ -51,11 +46,6 @@ def _frame(whole: Header, n: int, frame: Any, shared: Any) -> Header:
     measures, transform = group("PixelMeasuresSequence"), group("PixelValueTransformationSequence")
     kinds = [values(found, "FrameType") for name in _FRAME_TYPES if (found := group(name)) is not None]
     image_type = next((kind for kind in kinds if kind), None)
-    phase = {}
-    for name, keywords in _PHASES.items():
-        found = group(name)
-        if found is not None:
-            phase.update({word: repr(values(found, word)) for word in keywords if word in found})
     return dataclasses.replace(
         whole,
         name=f"{whole.name}, frame {n + 1} of {whole.frames}",
@@ -66,5 +56,27 @@ def _frame(whole: Header, n: int, frame: Any, shared: Any) -> Header:
         spacing_mm=numbers(measures, "PixelSpacing", 2) if measures is not None else None,
         slope=number(transform, "RescaleSlope") if transform is not None else whole.slope,
         intercept=number(transform, "RescaleIntercept") if transform is not None else whole.intercept,
-        phase=phase,
+        rescale_type=(code(transform, "RescaleType") if transform is not None else "") or whole.rescale_type,
+        tags={**common, **dict(_tags(frame))},
     )
+
+
+def _tags(groups: Any, depth: int = 0) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The plain values in the functional groups of a frame, or of all, by keyword; of indices each by its place."""
+    present = groups.keys()  # a loop over the groups themselves gives elements
+    for tag in present:
+        keyword = "" if tag.is_private else keyword_for_tag(tag)
+        if not keyword:
+            continue
+        if dictionary_VR(tag) == "SQ":
+            if depth < _DEEPEST and not keyword.startswith(_POINTERS):
+                for inner in values(groups, keyword) or ():
+                    yield from _tags(inner, depth + 1)
+            continue
+        if keyword in _NO_TAGS:
+            continue
+        found = texts(groups, keyword)
+        if keyword == "DimensionIndexValues":
+            yield from ((f"{keyword} {place}", (value,)) for place, value in enumerate(found, 1))
+        elif found and not keyword.endswith("UID"):
+            yield keyword, found

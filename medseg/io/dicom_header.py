@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,30 +13,27 @@ from pydicom.filereader import read_partial
 from pydicom.uid import RE_VALID_UID, UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medseg.domain.errors import InputError, MedsegError
-from medseg.io.dicom_elements import Numbers, code, count, number, numbers, uid, values
+from medseg.io.dicom_elements import Numbers, code, count, number, numbers, text, texts, uid, uid_text, values
 from medseg.io.dicom_files import File
 from medseg.io.dicom_inflate import open_dicom
+from medseg.io.dicom_padding import padding
 from medseg.io.dicom_pet import PET_KEYWORDS, Pet, read_pet
+from medseg.io.dicom_quantities import TAG_KEYWORDS
 from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_walk import FLOAT_PIXEL_DATA, PIXEL_DATA, Watch, file_meta, is_no_image, starts_with_an_element
 
-# What tells the phases, echoes and repetitions of one place apart, what is measured first, when it was made last.
-PHASE_KEYWORDS = (
-    *("EchoTime", "EchoNumbers", "TemporalPositionIdentifier", "TriggerTime", "InversionTime", "DiffusionBValue"),
-    *("DiffusionGradientOrientation", "FlipAngle", "NominalPercentageOfCardiacPhase", "ImageType"),
-    *("AcquisitionNumber", "AcquisitionTime"),
-)
 _KEYWORDS = (
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "Modality"),
+    *("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("Rows", "Columns", "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
-    *PHASE_KEYWORDS,
+    *TAG_KEYWORDS,
     *PET_KEYWORDS,
 )
-_TAGS = [tag_for_keyword(keyword) for keyword in _KEYWORDS]
+_TAGS = [tag_for_keyword(keyword) for keyword in dict.fromkeys(_KEYWORDS)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,9 @@ class Header:
 
     name:            how messages call it.
     stamp:           size and time of the file when it was read, so that a change shows.
+    series_uid:      as the file has it, valid or not; empty where there is none. So the study's.
     series_number:   None where there is none.
+    patient:         digests of the patient's name, number, birth date and sex, for comparison; empty where not given.
     object_class:    the name of the SOP class, "MR Image Storage"; its number where it has no name.
     frame:           which frame of the file, from 0; 0 in a classic file.
     frames:          how many the file says it has.
@@ -56,7 +56,7 @@ class Header:
     spacing_mm:      PixelSpacing: between rows, between columns.
     slope:           NaN where the tag is there and holds no finite number; so the intercept.
     padding:         the lowest and highest stored value of pixels that hold no image.
-    phase:           the values of PHASE_KEYWORDS, and those of the frame, that are there.
+    tags:            the values of TAG_KEYWORDS that are there, as texts; in a frame of many, all of its groups'.
     pet:             what turns activity into SUV; None where the file says nothing of it.
     holds_integers:  the pixels are PixelData, none of the floating-point kinds.
     pixel_bytes:     as declared; None where the length is open, as of compressed pixels.
@@ -67,6 +67,8 @@ class Header:
     name: str
     stamp: tuple[int, int]
     series_uid: str
+    study_uid: str = field(repr=False)
+    patient: tuple[str, ...] = field(repr=False)
     series_number: int | None
     object_class: str
     frame_of_reference: str
@@ -92,7 +94,7 @@ class Header:
     rescale_type: str
     has_modality_table: bool
     padding: tuple[int, int] | None
-    phase: dict[str, str]
+    tags: dict[str, tuple[str, ...]] = field(repr=False)
     pet: Pet | None
     holds_integers: bool
     pixel_bytes: int | None
@@ -149,8 +151,11 @@ def _read(file: File, stream: BinaryIO, size: int) -> tuple[Header, ...] | NoIma
             return NoImage()  # began like DICOM by chance
         raise InputError(f"{file.name}: cut off or damaged: {size} bytes without image or object class; copy it again")
     object_class = UID(sop_class).name
-    if is_no_image(sop_class) or not (has_image or "Image Storage" in object_class):
+    is_image_class = "Image Storage" in object_class
+    if is_no_image(sop_class) or not (has_image or is_image_class):
         return NoImage(_class_name(sop_class))  # the second: a maker's private object
+    if not watch.stopped_at and sop_class and not is_image_class:
+        return NoImage(_class_name(sop_class))  # spectra have rows and columns, and no pixels
     if not watch.stopped_at:
         raise InputError(f"{file.name}: is an image without PixelData, it may be cut off; copy it again")
     if not transfer_syntax:
@@ -170,16 +175,19 @@ def _header(
 ) -> Header:
     bits = count(dataset, "BitsAllocated", 0)
     stored = count(dataset, "BitsStored", bits)
+    is_signed = count(dataset, "PixelRepresentation", 0) == 1
     modality = code(dataset, "Modality")
     there = file.path.stat()
     return Header(
         path=file.path,
         name=file.name,
         stamp=(there.st_size, there.st_mtime_ns),
-        series_uid=uid(dataset, "SeriesInstanceUID"),
+        series_uid=uid_text(dataset, "SeriesInstanceUID"),
+        study_uid=uid_text(dataset, "StudyInstanceUID"),
+        patient=_patient(dataset),
         series_number=count(dataset, "SeriesNumber", -1) if numbers(dataset, "SeriesNumber", 1) else None,
         object_class=object_class,
-        frame_of_reference=uid(dataset, "FrameOfReferenceUID"),
+        frame_of_reference=uid_text(dataset, "FrameOfReferenceUID"),
         transfer_syntax=transfer_syntax,
         modality=modality,
         image_type=tuple(str(part).upper() for part in values(dataset, "ImageType") or ()),
@@ -192,7 +200,7 @@ def _header(
         bits=bits,
         bits_stored=stored,
         has_low_bits=count(dataset, "HighBit", stored - 1) == stored - 1,
-        is_signed=count(dataset, "PixelRepresentation", 0) == 1,
+        is_signed=is_signed,
         photometric=code(dataset, "PhotometricInterpretation"),
         position_mm=numbers(dataset, "ImagePositionPatient", 3),
         orientation=numbers(dataset, "ImageOrientationPatient", 6),
@@ -201,8 +209,8 @@ def _header(
         intercept=number(dataset, "RescaleIntercept"),
         rescale_type=code(dataset, "RescaleType"),
         has_modality_table="ModalityLUTSequence" in dataset,
-        padding=_padding(dataset),
-        phase={word: repr(values(dataset, word)) for word in PHASE_KEYWORDS if word in dataset},
+        padding=padding(dataset, bits, stored, is_signed),
+        tags={word: value for word in TAG_KEYWORDS if (value := texts(dataset, word))},
         pet=read_pet(dataset) if modality == "PT" or "Units" in dataset else None,
         holds_integers=watch.stopped_at == PIXEL_DATA,
         pixel_bytes=watch.length,
@@ -211,14 +219,11 @@ def _header(
     )
 
 
-def _padding(dataset: Any) -> tuple[int, int] | None:
-    """PixelPaddingValue, up to PixelPaddingRangeLimit where there is one (PS3.3 C.7.5.1.1.2)."""
-    value = numbers(dataset, "PixelPaddingValue", 1)
-    if value is None:
-        return None
-    limit = numbers(dataset, "PixelPaddingRangeLimit", 1) or value
-    low, high = sorted((int(value[0]), int(limit[0])))
-    return low, high
+def _patient(dataset: Any) -> tuple[str, ...]:
+    """Digests of name (however its parts are set apart), number, birth date and sex; empty where one is not given."""
+    name = re.sub(r"[\s^=,]+", " ", text(dataset, "PatientName").casefold()).strip()
+    facts = [name, *(text(dataset, word).casefold() for word in ("PatientID", "PatientBirthDate", "PatientSex"))]
+    return tuple(hashlib.sha256(fact.encode()).hexdigest() if fact else "" for fact in facts)
 
 
 def _class_name(sop_class: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from pydicom import dcmread
 from medseg.domain.doubts import NO_DOUBTS
 from medseg.domain.errors import InputError
 from medseg.domain.geometry import Geometry
+from medseg.domain.words import counted
 from medseg.io.dicom_checks import check_image, check_no_localizer, check_projection, check_together
+from medseg.io.dicom_continuation import continuing
 from medseg.io.dicom_elements import text
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_projection import is_single_projection, picture_grid
@@ -47,7 +49,20 @@ class Entry:
 
 def entries(found: Scan) -> list[Entry]:
     """All candidates of a place, diagnosed without their pixels."""
-    return [_entry(number, stack) for number, stack in enumerate(found.stacks, 1)]
+    return [
+        replace(entry, faults=(*_of_series(stack, found.stacks), *entry.faults))
+        for number, stack in enumerate(found.stacks, 1)
+        for entry in [_entry(number, stack)]
+    ]
+
+
+def _of_series(stack: Stack, stacks: Sequence[Stack]) -> Iterator[str]:
+    """What is wrong with the series that a candidate is a part of."""
+    parts = [other for other in stacks if other.group == stack.group and other is not stack]
+    if stack.owner:
+        yield f"images of several {'studies' if stack.owner.startswith('study') else 'patients'} have its SeriesInstanceUID"
+    if stack.kind == "volume" and (lost := continuing(stack, parts)):
+        yield f"{counted(len(lost), 'image')} of another part of the series would fill or follow its slices"
 
 
 def names_of(stack: Stack) -> dict[str, str]:

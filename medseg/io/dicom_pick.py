@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medseg.domain.errors import SeriesError
+from medseg.domain.words import counted
+from medseg.io.dicom_continuation import continuing
 from medseg.io.dicom_scan import Scan
 from medseg.io.dicom_series import Stack
 
 _FEW = 4  # fewer slices are rarely the scan that is meant
+_MOST_LISTED = 12
 
 
 def pick(scan: Scan, series: str | None, modality: str | None) -> tuple[Stack, tuple[str, ...]]:
@@ -16,10 +19,12 @@ def pick(scan: Scan, series: str | None, modality: str | None) -> tuple[Stack, t
 
     series:   a SeriesInstanceUID, a SeriesNumber, a place in the listing (from 1) or a key of it.
     modality: what the model takes; where some candidates are of it, the others are no candidates.
-    Raises: SeriesError with a listing where more than one is left, or none is called `series`.
+    Raises: SeriesError with a listing where more than one is left, none is called `series`, images of several patients
+    or studies share a series, or what would be passed over continues the slices of what is left.
     """
     stacks = scan.stacks
     left = _named(scan, series) if series is not None else _likely(stacks, modality)
+    _require_one_owner(scan, left, series)
     if len(left) > 1:
         how = (
             "give --series with the number or the key"
@@ -32,17 +37,39 @@ def pick(scan: Scan, series: str | None, modality: str | None) -> tuple[Stack, t
         )
     (chosen,) = left
     others = [stack for stack in stacks if stack is not chosen]
+    if series is None and (lost := continuing(chosen, others)):
+        home = next(stack for stack in others if any(header is lost[0] for header in stack.headers))
+        raise SeriesError(
+            f"{scan.root}: {counted(len(lost), 'image')} would be passed over where slices of the volume "
+            f"{listing(stacks, left)} are missing or would follow, the first {lost[0].name.split(': ')[-1]} in "
+            f"{listing(stacks, [home])}; export the series again, or give --series to segment one of them alone"
+        )
     if not others:
-        return chosen, ()
+        return chosen, chosen.notes
     return chosen, (
         f"used of {len(stacks)} in this place: {listing(stacks, left)}; passed over: {listing(stacks, others)}",
+        *chosen.notes,
     )
+
+
+def _require_one_owner(scan: Scan, left: Sequence[Stack], series: str | None) -> None:
+    """Raises: SeriesError where a series holds images of several patients or studies and none of them was chosen."""
+    for stack in left:
+        if not stack.owner or (series is not None and len(left) == 1):
+            continue
+        parts = [other for other in scan.stacks if other.group == stack.group]
+        what = "studies" if stack.owner.startswith("study") else "patients"
+        raise SeriesError(
+            f"{scan.root}: images of several {what} have one SeriesInstanceUID: {listing(scan.stacks, parts)}; "
+            "separate them, or give --series with the key of one"
+        )
 
 
 def listing(stacks: Sequence[Stack], some: Sequence[Stack]) -> str:
     """Some of the stacks with their numbers and keys, on one line."""
     numbers = {id(stack): n for n, stack in enumerate(stacks, 1)}
-    return "; ".join(f"{numbers[id(stack)]}: {stack} [{stack.key}]" for stack in some)
+    more = f"; and {len(some) - _MOST_LISTED} more" if len(some) > _MOST_LISTED else ""
+    return "; ".join(f"{numbers[id(stack)]}: {stack} [{stack.key}]" for stack in some[:_MOST_LISTED]) + more
 
 
 def _likely(stacks: Sequence[Stack], modality: str | None) -> list[Stack]:
@@ -52,8 +79,17 @@ def _likely(stacks: Sequence[Stack], modality: str | None) -> list[Stack]:
     if wanted and all(stack.kind == "projection" for stack in wanted):
         return wanted
     volumes = [stack for stack in wanted or stacks if stack.kind == "volume"]
-    scans = [stack for stack in volumes if len(stack.headers) >= _FEW and not _is_secondary(stack)]
-    return scans or volumes or list(stacks)
+    scans = [stack for stack in volumes if len(stack.headers) >= _FEW]
+    return _without_derived(scans) or volumes or list(stacks)
+
+
+def _without_derived(scans: list[Stack]) -> list[Stack]:
+    """The scans without series computed from others, unless one of these has more slices than any that is left."""
+    originals = [stack for stack in scans if not _is_secondary(stack)]
+    most = max((len(stack.headers) for stack in originals), default=0)
+    own = {stack.group for stack in originals}
+    derived = [stack for stack in scans if _is_secondary(stack)]
+    return scans if any(len(s.headers) > most or s.group in own for s in derived) else originals
 
 
 def _is_secondary(stack: Stack) -> bool:
@@ -62,7 +98,7 @@ def _is_secondary(stack: Stack) -> bool:
 
 def _named(scan: Scan, series: str) -> list[Stack]:
     text = series.strip().lower()
-    found = [stack for stack in scan.stacks if text in (stack.headers[0].series_uid, stack.key)]
+    found = [s for s in scan.stacks if text == s.key or text in {h.series_uid.lower() for h in s.headers}]
     if not found and text.isdecimal():
         found = [
             stack

@@ -12,6 +12,7 @@ from medseg.io.dicom_files import File, find_files
 from medseg.io.dicom_header import Header, NoImage, read_headers
 from medseg.io.dicom_series import Stack, find_stacks
 from medseg.io.dicom_zip import TemporaryFolder
+from medseg.io.endings import image_ending
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def scan(root: Path) -> Scan:
     found = find_files(root)
     headers: list[Header] = []
     kinds = Counter({"": found.skipped})
+    endings = Counter[str]()
     damaged: list[InputError] = []
     for file in found.files:
         try:
@@ -50,10 +52,12 @@ def scan(root: Path) -> Scan:
             continue
         if isinstance(result, NoImage):
             kinds[result.kind] += 1
+            if not result.kind and (ending := image_ending(file.path)):
+                endings[ending] += 1
         else:
             headers += result
     count = len(found.files) + found.skipped
-    notes = _passed_over(kinds, count)
+    notes = _passed_over(kinds, endings, count)
     if not headers and found.keeps is not None:
         found.keeps.remove()
     if damaged and not headers:
@@ -69,12 +73,13 @@ def scan(root: Path) -> Scan:
     return Scan(root, tuple(find_stacks(headers)), tuple(damaged), notes, found.files, found.keeps)
 
 
-def _passed_over(kinds: Counter[str], count: int) -> tuple[str, ...]:
+def _passed_over(kinds: Counter[str], endings: Counter[str], count: int) -> tuple[str, ...]:
     other = kinds[""]
     objects = {kind: n for kind, n in sorted(kinds.items()) if kind and n}
     notes = []
     if other:
-        notes.append(f"{other} of {count} files: no DICOM, passed over")
+        images = ", ".join(f"{n} {ending}" for ending, n in sorted(endings.items()))
+        notes.append(f"{other} of {count} files: no DICOM, passed over{f' ({images} among them)' if images else ''}")
     if objects:
         listed = ", ".join(f"{n} {kind}" for kind, n in objects.items())
         notes.append(f"{sum(objects.values())} of {count} files: DICOM but no image, passed over ({listed})")

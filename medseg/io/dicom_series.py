@@ -1,24 +1,24 @@
-"""Images into candidate volumes: by series, then by size and direction, then by phase where positions repeat."""
+"""Images into candidate volumes: by series, study, size and direction, by what they measure, at last by repeats."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from medseg.domain.words import counted
-from medseg.io.dicom_frames import FRAME_PHASE_KEYWORDS
-from medseg.io.dicom_header import PHASE_KEYWORDS, Header
+from medseg.io.dicom_elements import is_uid
+from medseg.io.dicom_header import Header
 from medseg.io.dicom_projection import is_single_projection
-from medseg.io.dicom_stack import SAME_MM, in_order
+from medseg.io.dicom_quantities import separated
+from medseg.io.dicom_repeats import by_repeats, lie_at_one_position
+from medseg.io.dicom_stack import in_order
 
-_TIMES = ("AcquisitionTime",)  # no time of a patient's examination in a message
-_PHASES = tuple(dict.fromkeys((*FRAME_PHASE_KEYWORDS, *PHASE_KEYWORDS, "file")))
+# Rounding of directions to three decimals, and of pixel sizes to four: less than a tenth of a pixel in 512.
+_SAME_COSINE, _SAME_SPACING = 5e-4, 2e-4
+_NOTED_COSINE, _NOTED_SPACING = 1e-4, 1e-5
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,21 @@ class Stack:
     headers: in rising position along the slice normal where all positions are known, else as found.
     split:   what tells it from the others of its series, "EchoTime 80"; empty for a whole series.
     key:     eight hexadecimal digits that follow from the UID and the split and tell nothing of either.
+    group:   the number of its series in the place that was scanned, from 0.
+    owner:   which of several patients or studies under one series it belongs to, "study 1 of 2"; else empty.
+    notes:   on how its images were grouped.
     """
 
     headers: tuple[Header, ...]
     split: str
     key: str
+    group: int = 0
+    owner: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
-        """Volume, localizer, colour image, projection, image without position, or single slice."""
+        """Volume, localizer, colour image, projection, image without position, images at one position, single slice."""
         first = self.headers[0]
         if is_localizer(first):
             return "localizer"
@@ -46,6 +52,8 @@ class Stack:
             return "projection"
         if all(header.position_mm is None for header in self.headers):
             return "image without position"
+        if lie_at_one_position(self.headers):
+            return "images at one position"
         return "volume" if len(self.headers) > 1 else "single slice"
 
     def __str__(self) -> str:
@@ -61,7 +69,7 @@ class Stack:
         ]
         if self.kind != "volume":
             parts.append(self.kind)
-        return ", ".join([*parts, *([self.split] if self.split else [])])
+        return ", ".join([*parts, *filter(None, (self.split, self.owner))])
 
 
 def is_localizer(header: Header) -> bool:
@@ -76,25 +84,107 @@ def is_colour(header: Header) -> bool:
 
 def find_stacks(headers: Sequence[Header]) -> list[Stack]:
     """All candidates, by SeriesNumber, then UID, then size, the largest part of a series first."""
+    ordered = sorted(
+        _series(headers), key=lambda found: (found[1].series_number is None, found[1].series_number or 0, found[0])
+    )
+    return [
+        stack
+        for number, (identity, _, group, notes) in enumerate(ordered)
+        for stack in _of_one_series(identity, group, number, notes)
+    ]
+
+
+def _series(headers: Sequence[Header]) -> list[tuple[str, Header, list[Header], tuple[str, ...]]]:
+    """Images by SeriesInstanceUID, valid or not; where it is missing, or new in each file, by what else they share.
+
+    Of each series a text that identifies it, its first header, all of them, and notes.
+    """
     by_uid: dict[str, list[Header]] = {}
     for header in headers:
         by_uid.setdefault(header.series_uid, []).append(header)
-    ordered = sorted(
-        by_uid.values(), key=lambda h: (h[0].series_number is None, h[0].series_number or 0, h[0].series_uid)
+    nameless = by_uid.pop("", [])
+    found = [(uid, group, _uid_notes(uid)) for uid, group in _joined(by_uid)]
+    for header_group in _alike(nameless):
+        note = (
+            f"{len(header_group)} images without SeriesInstanceUID were grouped by study, series number and description"
+        )
+        homes = [n for n, (_, group, _) in enumerate(found) if _about(group[0]) == _about(header_group[0])]
+        if len(homes) == 1:
+            uid, group, notes = found[homes[0]]
+            found[homes[0]] = (uid, [*group, *header_group], (*notes, note))
+        else:
+            found.append((repr(_about(header_group[0])), header_group, (note,)))
+    return [(uid, group[0], group, notes) for uid, group, notes in found]
+
+
+def _joined(by_uid: dict[str, list[Header]]) -> list[tuple[str, list[Header]]]:
+    """Single images that share all that a series shares but the UID are one series: each file was given a new one."""
+    single = {uid: group[0] for uid, group in by_uid.items() if len(group) == 1 and group[0].position_mm is not None}
+    joined: list[tuple[str, list[Header]]] = []
+    for group in _alike(list(single.values())):
+        if len(group) > 2 and group[0].series_number is not None and _same_place(group):
+            joined.append((min(header.series_uid for header in group), group))
+            for header in group:
+                del by_uid[header.series_uid]
+    return [*by_uid.items(), *joined]
+
+
+def _same_place(group: Sequence[Header]) -> bool:
+    return all(_same_kind(group[0], header) for header in group)
+
+
+def _alike(headers: Sequence[Header]) -> list[list[Header]]:
+    groups: dict[tuple[object, ...], list[Header]] = {}
+    for header in headers:
+        groups.setdefault(_about(header), []).append(header)
+    return list(groups.values())
+
+
+def _about(header: Header) -> tuple[object, ...]:
+    """What a series shares beside its UID."""
+    description = header.tags.get("SeriesDescription", ())
+    return (
+        *(header.study_uid, header.patient, header.frame_of_reference),
+        *(header.series_number, header.modality, description),
     )
-    return [stack for group in ordered for stack in _of_one_series(group)]
 
 
-def _of_one_series(headers: list[Header]) -> list[Stack]:
-    kinds = sorted(_by_kind(headers), key=len, reverse=True)
+def _uid_notes(uid: str) -> tuple[str, ...]:
+    if is_uid(uid):
+        return ()
+    return (
+        "the SeriesInstanceUID is not valid (letters, or more than 64 characters) and was used to group images only",
+    )
+
+
+def _of_one_series(identity: str, headers: list[Header], number: int, notes: tuple[str, ...]) -> list[Stack]:
     found = []
-    for kind in kinds:
-        phases = _by_phase(in_order(kind))
-        for words, phase in phases:
-            split = words if len(kinds) == 1 else ", ".join(filter(None, (_words(kind[0]), words)))
-            key = hashlib.sha256(f"{headers[0].series_uid}|{split}".encode()).hexdigest()[:8]
-            found.append(Stack(tuple(phase), words, key))
+    for owner, owned in _by_owner(headers):
+        kinds = sorted(_by_kind(owned), key=len, reverse=True)
+        for kind in kinds:
+            parts, more = separated(in_order(kind))
+            for words, part in parts:
+                for repeat, repeated in by_repeats(in_order(part)):
+                    split = ", ".join(filter(None, (words, repeat)))
+                    of_kind = _words(kind[0]) if len(kinds) > 1 else ""
+                    named = ", ".join(filter(None, (owner, of_kind, split)))
+                    key = hashlib.sha256(f"{identity}|{named}".encode()).hexdigest()[:8]
+                    said = (*notes, *more, *_rounding(repeated))
+                    found.append(Stack(tuple(repeated), split, key, number, owner, said))
     return found
+
+
+def _by_owner(headers: list[Header]) -> list[tuple[str, list[Header]]]:
+    """Apart by study and patient, each called by a number: "study 1 of 2". What a file does not record fits any."""
+    facts = [(header.study_uid, *header.patient) for header in headers]
+    varying = [n for n, values in enumerate(zip(*facts, strict=True)) if len({*values} - {""}) > 1]
+    if not varying:
+        return [("", headers)]
+    owners: dict[tuple[str, ...], list[Header]] = {}
+    for header, fact in zip(headers, facts, strict=True):
+        owners.setdefault(tuple(fact[n] for n in varying), []).append(header)
+    word = "study" if 0 in varying else "patient"
+    return [(f"{word} {n} of {len(owners)}", owners[owner]) for n, owner in enumerate(sorted(owners), 1)]
 
 
 def _by_kind(headers: list[Header]) -> list[list[Header]]:
@@ -115,8 +205,8 @@ def _same_kind(one: Header, other: Header) -> bool:
     return (
         len(set(sizes)) <= 1
         and (is_localizer(one), is_colour(one)) == (is_localizer(other), is_colour(other))
-        and _near(one.orientation, other.orientation, lambda a, b: abs(a - b) <= 1e-4)
-        and _near(one.spacing_mm, other.spacing_mm, lambda a, b: abs(a - b) <= 1e-5 * abs(b))
+        and _near(one.orientation, other.orientation, lambda a, b: abs(a - b) <= _SAME_COSINE)
+        and _near(one.spacing_mm, other.spacing_mm, lambda a, b: abs(a - b) <= _SAME_SPACING * abs(b))
     )
 
 
@@ -124,61 +214,24 @@ def _near(one: Sequence[float] | None, other: Sequence[float] | None, close: Cal
     return one is None or other is None or all(map(close, one, other))
 
 
-def _by_phase(headers: list[Header]) -> list[tuple[str, list[Header]]]:
-    """Parts whose positions are all different, as many as images share one position; the whole where none fit."""
-    places = _places(headers)
-    most = max(Counter(places).values())
-    if most == 1:
-        return [("", headers)]
-    tags = [{**header.phase, "file": header.name.split(", frame ")[0]} for header in headers]
-    frames = all(header.has_groups for header in headers)
-    varying = [k for k in _PHASES if (frames or k != "file") and len({tag.get(k) for tag in tags}) > 1]
-    for count in (1, 2, 3):
-        for keywords in combinations(varying, count):
-            parts: dict[tuple[str | None, ...], list[int]] = {}
-            for n, tag in enumerate(tags):
-                parts.setdefault(tuple(tag.get(keyword) for keyword in keywords), []).append(n)
-            unique = all(len({places[n] for n in part}) == len(part) > 1 for part in parts.values())
-            if len(parts) == most and unique:
-                ordered = sorted(parts.items(), key=lambda part: [_natural(value) for value in part[0]])
-                return [
-                    (_phase(keywords, values, n, most), [headers[m] for m in part])
-                    for n, (values, part) in enumerate(ordered, 1)
-                ]
-    return [("", headers)]
-
-
-def _places(headers: list[Header]) -> list[int]:
-    """The same number for the same position; headers without one, or without a direction, are all apart."""
-    if any(header.position_mm is None or header.orientation is None for header in headers):
-        return list(range(len(headers)))
-    row, column = np.array(headers[0].orientation, dtype=np.float64).reshape(2, 3)
-    with np.errstate(all="ignore"):
-        along = np.array([header.position_mm for header in headers], dtype=np.float64) @ np.cross(row, column)
-        return [0, *np.cumsum(~(np.diff(along) < SAME_MM)).tolist()]
-
-
-def _natural(value: str | None) -> tuple[float, str]:
-    number = _number(value)
-    return (float("inf") if number is None else number, value or "")
-
-
-def _number(value: str | None) -> float | None:
-    """Of "['80.5']", as values are kept: the number."""
-    found = re.fullmatch(r"""\[['"]?(-?[\d.]+(?:[eE][-+]?\d+)?)['"]?\]""", value or "")
-    try:
-        return float(found[1]) if found else None
-    except ValueError:
-        return None
-
-
-def _phase(keywords: Sequence[str], values: Sequence[str | None], n: int, count: int) -> str:
-    """Only numbers are told; times and texts count as first, second, third."""
-    words = []
-    for keyword, value in zip(keywords, values, strict=True):
-        number = None if keyword in _TIMES else _number(value)
-        words.append(f"{keyword} {number:g}" if number is not None else f"{keyword} {n} of {count}")
-    return ", ".join(words)
+def _rounding(headers: Sequence[Header]) -> list[str]:
+    """Notes on directions and pixel sizes that are not quite those of the first image."""
+    first, notes = headers[0], []
+    for word, of_each, limit in (
+        ("ImageOrientationPatient", [header.orientation for header in headers], _NOTED_COSINE),
+        ("PixelSpacing", [header.spacing_mm for header in headers], _NOTED_SPACING * max(first.spacing_mm or (1.0,))),
+    ):
+        known = [value for value in of_each if value is not None]
+        if len(known) < 2:
+            continue
+        with np.errstate(all="ignore"):
+            apart = np.abs(np.array(known) - np.array(known[0])).max(axis=1)
+        if (apart > limit).any():
+            notes.append(
+                f"{word} of {counted(int((apart > limit).sum()), 'slice')} differs by up to {apart.max():.2g} from the "
+                "first, which is taken for rounding"
+            )
+    return notes
 
 
 def _words(header: Header) -> str:

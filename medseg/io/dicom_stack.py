@@ -57,10 +57,14 @@ def find_grid(name: str, headers: Sequence[Header], regrid: bool) -> Grid:
     The slice axis is the mean step from position to position. Cosines are taken as they are stated: what is rounded
     to five decimals, made perpendicular, would move the far corner of a slice by 0.01 mm. With regrid, uneven slices
     get an even grid of their usual step, from the first on.
-    Raises: SpacingError for a missing slice or uneven steps unless regrid; GridError for slices shifted sideways.
+    Raises: SeriesError where all lie at one position; SpacingError for a missing slice or uneven steps unless regrid;
+    GridError for slices shifted sideways.
     """
-    first, axes, local = headers[0], _axes(headers[0]), _local(headers)
+    first = headers[0]
     assert first.spacing_mm is not None
+    axes, local = _axes(first), _local(headers)
+    if not np.isfinite(local).all() or local[-1, 2] < SAME_MM:
+        raise SeriesError(f"{name}: its {len(headers)} images all lie at one position; give the whole series")
     tilt = _tilt(name, local)
     even, note = local[-1] / (len(headers) - 1), ""
     places = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ from medseg.domain.errors import InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
 from medseg.domain.words import counted
+from medseg.io.endings import (
+    NRRD_ENDINGS,
+    PICTURE_ENDINGS,
+    READ_ENDINGS,
+    UNREAD_VOLUMES,
+    VOLUME_ENDINGS,
+    image_ending,
+)
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
+from medseg.io.walk import files_below, require_no_dangling
 
-PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
-NRRD_ENDINGS = (".nrrd", ".nhdr")
 _FEW_VALUES = 16  # an image of so many whole numbers is a mask, or a phantom
 _LOOKED_AT = 1 << 16  # voxels that tell most images at once
 
@@ -51,45 +59,93 @@ def may_be_series(path: Path) -> bool:
     return _is_dicom(path)
 
 
-def images_of(inputs: Sequence[Path], output: Path | None = None) -> list[Path]:
+@dataclass(frozen=True)
+class Inputs:
+    """The images that stand for what the user named, in order.
+
+    passed_over: for each folder that stands for the images in it, what of the images there is left out, in words; empty
+    where none is.
+    """
+
+    images: tuple[Path, ...]
+    passed_over: tuple[str, ...] = ()
+
+
+def images_of(inputs: Sequence[Path], output: Path | None = None) -> Inputs:
     """The inputs; in place of a folder without any DICOM the images right in it, by their endings, in order of name.
 
     output: where results are to go, which may not be such a folder: a second run would take masks for images.
-    Raises: UsageError if it is.
+    Raises: UsageError if it is; InputError for a folder that holds both DICOM and other images, and for links to images
+    that lead nowhere.
     """
     found: list[Path] = []
+    passed_over: list[str] = []
     for path in inputs:
-        images = _images_in(path)
-        if images and output is not None and output.absolute() == path.absolute():
+        images, left_out = _images_in(path, output)
+        if images and output is not None and _is_same_folder(output, path):
             raise UsageError(f"-o {output}: is the folder of the images; masks and images would mix; choose another")
         found += images or [path]
-    return found
+        if images and left_out:
+            passed_over.append(f"{path}: {left_out}")
+    return Inputs(tuple(found), tuple(passed_over))
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """None where there is DICOM anywhere below, or no such folder: it is then read as one scan, or refused as one.
+def _is_same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.exists() and one.samefile(other)
+    except OSError:
+        return one.absolute() == other.absolute()
+
+
+def _images_in(folder: Path, output: Path | None) -> tuple[list[Path], str]:
+    """The images right in a folder, and in words what other images it holds, those below the output left aside. Nothing
+    where there is DICOM anywhere below, or no such folder: it is then read as one scan, or refused as one.
 
     Raises: InputError for volumes beside DICOM, or pictures above it: either could be meant. Pictures beside the slices
     of a scan are previews of it.
     """
-    try:
-        if not folder.is_dir():
-            return []
-        endings = (".nii", ".nii.gz", *NRRD_ENDINGS, *PICTURE_ENDINGS)
-        images = sorted(path for path in folder.iterdir() if path.name.lower().endswith(endings) and path.is_file())
-        images = [path for path in images if not path.name.startswith(".")]
-        if not images or not any(_is_dicom(path) for path in folder.rglob("*") if path.is_file()):
-            return images
-    except OSError:
-        return []
-    volumes = [path for path in images if not path.name.lower().endswith(PICTURE_ENDINGS)]
-    if volumes or not any(_is_dicom(path) for path in folder.iterdir() if path.is_file()):
+    if not folder.is_dir():
+        return [], ""
+    below = files_below(folder)
+    results = None if output is None or _is_same_folder(output, folder) else output.absolute()
+    found = [
+        path
+        for path in below.files
+        if not path.name.startswith(".") and (results is None or results not in path.absolute().parents)
+    ]
+    images = sorted(path for path in found if path.parent == folder and path.name.lower().endswith(READ_ENDINGS))
+    if not images:
+        return [], ""
+    dicom = [path for path in found if image_ending(path) in ("", ".img") and _is_dicom(path, zips=False)]
+    if not dicom:
+        dangling = [path for path in below.dangling if image_ending(path)]
+        require_no_dangling(folder, len(dangling), len(found) + len(dangling))
+        return images, _left_out([path for path in found if path not in set(images)], folder)
+    volumes = [path for path in found if path.parent == folder and _is_volume(path)]
+    if volumes or not any(path.parent == folder for path in dicom):
         where = "beside" if volumes else "and below them"
+        count = len({*volumes, *images})
         raise InputError(
-            f"{folder}: holds {counted(len(images), 'image')} {where} DICOM files; give the images by their names, or "
+            f"{folder}: holds {counted(count, 'image')} {where} DICOM files; give the images by their names, or "
             "the folder of the DICOM series alone"
         )
-    return []
+    return [], ""
+
+
+def _is_volume(path: Path) -> bool:
+    return image_ending(path) in (*VOLUME_ENDINGS, *UNREAD_VOLUMES)
+
+
+def _left_out(paths: Sequence[Path], folder: Path) -> str:
+    """By kind and count: images of kinds that are not read, and images in folders of the folder."""
+    here = Counter(ending for path in paths if path.parent == folder and (ending := image_ending(path)))
+    deeper = Counter(ending for path in paths if path.parent != folder and (ending := image_ending(path)))
+    parts = []
+    for endings, what in ((here, "of a kind that is not read"), (deeper, "in folders below")):
+        if endings:
+            kinds = ", ".join(f"{n} {ending}" for ending, n in sorted(endings.items()))
+            parts.append(f"{counted(endings.total(), 'image')} {what} ({kinds})")
+    return " and ".join(parts)
 
 
 def read_image(path: Path, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
@@ -108,6 +164,8 @@ def require_there(path: Path) -> None:
         there = path.exists()
     except OSError as error:  # a name too long, a folder that may not be searched
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the name and its permissions") from error
+    if not there and path.is_symlink():
+        raise InputError(f"{path}: is a link that leads nowhere; fetch what it points to, or give another image")
     if not there:
         raise InputError(f"{path}: there is no such file or folder")
 
@@ -189,10 +247,10 @@ def require_contrast(path: Path | str, volume: Volume, boxed: bool = False) -> N
         raise InputError(f"{path}: every voxel is {volume.voxels.flat[0]}: {what}")
 
 
-def _is_dicom(path: Path) -> bool:
+def _is_dicom(path: Path, zips: bool = True) -> bool:
     from medseg.io.dicom_files import is_dicom
 
-    return is_dicom(path)
+    return is_dicom(path, zips)
 
 
 def _read_dicom(path: Path, doubts: Doubts, modality: str | None) -> Volume:

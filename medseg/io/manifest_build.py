@@ -10,7 +10,8 @@ from pathlib import Path
 
 from medseg.domain.errors import InputError, UsageError
 from medseg.domain.manifest import Case, Manifest, Split, split_of
-from medseg.io.images import PICTURE_ENDINGS, case_name
+from medseg.io.endings import PICTURE_ENDINGS
+from medseg.io.images import case_name
 
 ENDINGS = (".nii.gz", ".nii", *PICTURE_ENDINGS)
 

@@ -12,7 +12,7 @@ from medseg.domain.doubts import NO_DOUBTS, Doubts
 from medseg.domain.errors import GridError, InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import COLOURS, Label, LabelMap, LabelTable
-from medseg.io.images import PICTURE_ENDINGS
+from medseg.io.endings import PICTURE_ENDINGS
 from medseg.io.nifti import read_nifti_mask
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nifti_labels import read_label_table

@@ -1,0 +1,31 @@
+"""Endings of image files: of the kinds that are read, and of others that people have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PICTURE_ENDINGS = (".png", ".tif", ".tiff")
+NRRD_ENDINGS = (".nrrd", ".nhdr")
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+VOLUME_ENDINGS = (*NIFTI_ENDINGS, *NRRD_ENDINGS)
+# Images of kinds that are not read. An .hdr belongs to an .img of the same name, a .raw or .zraw to its header.
+UNREAD_VOLUMES = (
+    *(".mha", ".mhd", ".img", ".img.gz", ".mgz", ".mgh", ".mgh.gz", ".mnc", ".mif", ".mif.gz", ".gipl", ".vtk", ".vti"),
+    *(".nii.bz2", ".nii.zst", ".nii.xz", ".nrrd.gz", ".dcm.gz", ".dcm.bz2", ".npy", ".npz", ".h5", ".hdf5", ".zarr"),
+    *(".czi", ".nd2", ".lif", ".lsm", ".svs", ".ndpi", ".ims", ".oib", ".oif", ".vsi", ".par", ".rec"),
+)
+UNREAD_PICTURES = (
+    *(".jpg", ".jpeg", ".jp2", ".j2k", ".jpf", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".heic", ".avif"),
+)
+READ_ENDINGS = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
+_ALL = (*READ_ENDINGS, *UNREAD_VOLUMES, *UNREAD_PICTURES)
+
+
+def image_ending(path: Path) -> str:
+    """The ending that says that a file is an image, the longest that fits; empty for other files.
+
+    >>> image_ending(Path("a/T1.nii.gz")), image_ending(Path("notes.txt"))
+    ('.nii.gz', '')
+    """
+    name = path.name.lower()
+    return max((ending for ending in _ALL if name.endswith(ending) and len(name) > len(ending)), key=len, default="")
