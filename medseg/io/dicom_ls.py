@@ -60,7 +60,8 @@ def _of_series(stack: Stack, stacks: Sequence[Stack]) -> Iterator[str]:
     """What is wrong with the series that a candidate is a part of."""
     parts = [other for other in stacks if other.group == stack.group and other is not stack]
     if stack.owner:
-        yield f"images of several {'studies' if stack.owner.startswith('study') else 'patients'} have its SeriesInstanceUID"
+        what = "studies" if stack.owner.startswith("study") else "patients"
+        yield f"images of several {what} have its SeriesInstanceUID"
     if stack.kind == "volume" and (lost := continuing(stack, parts)):
         yield f"{counted(len(lost), 'image')} of another part of the series would fill or follow its slices"
 

@@ -103,7 +103,7 @@ def _series(headers: Sequence[Header]) -> list[tuple[str, Header, list[Header], 
     for header in headers:
         by_uid.setdefault(header.series_uid, []).append(header)
     nameless = by_uid.pop("", [])
-    found = [(uid, group, _uid_notes(uid)) for uid, group in _joined(by_uid)]
+    found = [(uid, group, _uid_notes(group)) for uid, group in _joined(by_uid)]
     for header_group in _alike(nameless):
         note = (
             f"{len(header_group)} images without SeriesInstanceUID were grouped by study, series number and description"
@@ -149,12 +149,15 @@ def _about(header: Header) -> tuple[object, ...]:
     )
 
 
-def _uid_notes(uid: str) -> tuple[str, ...]:
-    if is_uid(uid):
+def _uid_notes(group: Sequence[Header]) -> tuple[str, ...]:
+    uids = {header.series_uid for header in group}
+    if len(uids) > 1:
+        return (
+            f"{len(group)} images with {len(uids)} different SeriesInstanceUIDs and otherwise of one series: joined",
+        )
+    if all(map(is_uid, uids)):
         return ()
-    return (
-        "the SeriesInstanceUID is not valid (letters, or more than 64 characters) and was used to group images only",
-    )
+    return ("the SeriesInstanceUID is not valid (letters, or more than 64 characters); it was used to group images",)
 
 
 def _of_one_series(identity: str, headers: list[Header], number: int, notes: tuple[str, ...]) -> list[Stack]:

@@ -35,7 +35,7 @@ def rows() -> list[Row]:
 
 def line(row: Row, told: Told) -> str:
     """The row of the table."""
-    outcome = "read" if told.code == 0 else "refused"
+    outcome = {0: "read", 4: "read in part"}.get(told.code, "refused")
     if row.answer:
         outcome += f"; read with `{' '.join(row.answer)}`"
     message = " / ".join(part for part in (told.message, told.answered) if part)
