@@ -40,9 +40,9 @@ def pick(scan: Scan, series: str | None, modality: str | None) -> tuple[Stack, t
     if series is None and (lost := continuing(chosen, others)):
         home = next(stack for stack in others if any(header is lost[0] for header in stack.headers))
         raise SeriesError(
-            f"{scan.root}: {counted(len(lost), 'image')} would fill or continue the slices of {listing(stacks, left)} but "
-            f"stand apart (the first is {lost[0].name.split(': ')[-1]}, in {listing(stacks, [home])}); export the series "
-            "again, or choose one part with --series"
+            f"{scan.root}: {counted(len(lost), 'image')} of {listing(stacks, [home])} would fill or continue the slices of "
+            f"{listing(stacks, left)} (the first is {lost[0].name.split(': ')[-1]}); export the series again, or choose "
+            "one part with --series"
         )
     if not others:
         return chosen, chosen.notes

@@ -111,11 +111,13 @@ FAULTS = {
         ("series 1 of 2", "1 missing slice"),
         twin=one(ImageOrientationPatient=[-1, 0, 0.00001, 0, -1, 0]),
     ),
-    "other size": Fault(one(Rows=3, Columns=4), SeriesError, ("1 image would fill or continue", "1 slice of 4 x 3")),
+    "other size": Fault(
+        one(Rows=3, Columns=4), SeriesError, ("1 image of 2: MR, 1 slice of 4 x 3", "would fill or continue")
+    ),
     "other pixel spacing": Fault(
         one(PixelSpacing=[0.75, 0.6]),
         SeriesError,
-        ("1 image would fill or continue", "the first is file 4 of 5"),
+        ("1 image of 2: MR", "would fill or continue", "the first is file 4 of 5"),
         twin=one(PixelSpacing=[0.750001, 0.5]),
     ),
     "no modality": Fault(every("Modality"), SeriesError, ("does not say its Modality", "--force")),
