@@ -39,10 +39,10 @@ def pick(scan: Scan, series: str | None, modality: str | None) -> tuple[Stack, t
     others = [stack for stack in stacks if stack is not chosen]
     if series is None and (lost := continuing(chosen, others)):
         home = next(stack for stack in others if any(header is lost[0] for header in stack.headers))
+        count, first = counted(len(lost), "image"), lost[0].name.split(": ")[-1]
         raise SeriesError(
-            f"{scan.root}: {counted(len(lost), 'image')} of {listing(stacks, [home])} would fill or continue the slices of "
-            f"{listing(stacks, left)} (the first is {lost[0].name.split(': ')[-1]}); export the series again, or choose "
-            "one part with --series"
+            f"{scan.root}: {count} of {listing(stacks, [home])} would fill or continue the slices of "
+            f"{listing(stacks, left)} (the first is {first}); export the series again, or choose one part with --series"
         )
     if not others:
         return chosen, chosen.notes

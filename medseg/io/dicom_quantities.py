@@ -130,6 +130,9 @@ def worded(keywords: Sequence[str], tags: Sequence[Tags], parts: Sequence[list[i
         words = []
         for word in keywords:
             value = values[word][id(part)]
+            if not value:
+                words.append(f"without {word}")
+                continue
             shown = None if word in CLOCKS else as_number(value)
             words.append(
                 f"{word} {shown:g}" if shown is not None else f"{word} {ranks[word][value]} of {len(ranks[word])}"

@@ -91,7 +91,7 @@ FAULTS = {
     "phases": Fault(
         copies(slice(None), EchoTime="80"),
         SeriesError,
-        ("holds 2 volumes", "1: MR, 5 slices", "EchoTime 80 [", "2: MR, 5 slices", "EchoTime 2 of 2 [", "--series"),
+        ("holds 2 volumes", "1: MR, 5 slices", "EchoTime 80 [", "2: MR, 5 slices", "without EchoTime [", "--series"),
         twin=every(EchoTime="80"),
     ),
     "lean beyond any gantry": Fault(lean(2.1), GridError, ("leans 46.4 degrees", "up to 45"), twin=lean(0.0034)),
