@@ -109,14 +109,7 @@ def fingerprint(
 
 def _ras_order(volume: Volume) -> list[int]:
     """The array axis that runs along right, anterior, superior; a picture's axes as they are."""
-    dims = volume.geometry.spatial_dims
-    if dims == 2:
-        return [0, 1]
-    axes = np.abs(volume.geometry.affine_ras[:3, :3] / np.array(volume.geometry.spacing_mm))
-    order: list[int] = []
-    for row in axes:
-        order.append(max((a for a in range(dims) if a not in order), key=lambda a: row[a]))
-    return order
+    return [0, 1] if volume.geometry.spatial_dims == 2 else list(volume.geometry.nearest_axes.order)
 
 
 def _piece_sizes(mask: NDArray[Any], instances: bool) -> NDArray[np.intp]:

@@ -43,11 +43,11 @@ class Spaced:
         """The grid of voxels of that size; None for a picture and where the volume's axes are not at right angles."""
         if geometry.spatial_dims != 3 or len(spacing_mm) != 3:
             return None
-        sizes = np.array(geometry.spacing_mm)
-        axes = geometry.affine_ras[:3, :3] / sizes
-        if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-9):
+        if not geometry.is_perpendicular():
             return None
-        order, flipped = _nearest_axes(axes)
+        sizes, axes, nearest = np.array(geometry.spacing_mm), geometry.directions, geometry.nearest_axes
+        order = nearest.order
+        flipped = tuple(axis for axis, backwards in zip(order, nearest.flipped, strict=True) if backwards)
         ends = np.array(geometry.shape_ijk) - 1
         corner = np.where(np.isin(np.arange(3), flipped), ends, 0)
         directions = axes.copy()
@@ -127,17 +127,3 @@ class _Axis:
         above = torch.from_numpy(np.minimum(self.below + 1, values.shape[dim] - 1))
         share = torch.from_numpy(self.share).view([-1 if a == dim else 1 for a in range(values.ndim)])
         return low.mul_(1 - share).add_(values.index_select(dim, above).mul_(share))
-
-
-def _nearest_axes(axes: Float64Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Which axis runs most along R, A and S each, the most decided one chosen first; and which of them run backwards.
-
-    axes: (3, 3), columns of length 1.
-    """
-    left = np.abs(axes)
-    along = [0, 0, 0]
-    for axis in np.argsort(-left.max(0), kind="stable"):
-        direction = int(left[:, axis].argmax())
-        along[direction] = int(axis)
-        left[direction] = 0
-    return tuple(along), tuple(axis for direction, axis in enumerate(along) if axes[direction, axis] < 0)

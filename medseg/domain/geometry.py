@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,35 @@ from numpy.typing import NDArray
 from medseg.domain.errors import GridError
 
 Float64Array = NDArray[np.float64]
+
+
+def unit_volume(affine: Float64Array) -> float:
+    """Return the volume of the parallelepiped that the axes of an affine span when each has length 1.
+
+    1 for axes at right angles, 0 where two point the same way, NaN where an axis has no length or is not finite.
+    """
+    with np.errstate(all="ignore"):
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        return float(abs(np.linalg.det(affine[:3, :3] / lengths)))
+
+
+def nearest_rotation(matrix: Float64Array) -> Float64Array:
+    """Return the rotation, or reflection, nearest to a matrix (3, 3) in the sum of squares (orthogonal Procrustes)."""
+    left, _, right = np.linalg.svd(matrix)
+    rotation: Float64Array = left @ right
+    return rotation
+
+
+@dataclass(frozen=True)
+class PatientAxes:
+    """Which array axis runs most nearly along right, anterior and superior.
+
+    order:   the array axis of each patient axis; every array axis once.
+    flipped: whether it falls along that patient axis.
+    """
+
+    order: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +72,7 @@ class Geometry:
             raise GridError(f"a grid has two or three axes of at least one voxel, not {self.shape_ijk}")
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or (affine[3] != (0, 0, 0, 1)).any():
             raise GridError("the affine is not a finite 4 x 4 matrix with last row 0 0 0 1")
-        with np.errstate(all="ignore"):  # numbers near the end of float64 give NaN, which is refused too
-            lengths = np.linalg.norm(affine[:3, :3], axis=0)
-            volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
-        if not volume >= 1e-6:
+        if not unit_volume(affine) >= 1e-6:  # numbers near the end of float64 give NaN, which is refused too
             raise GridError("the affine is singular: some axis has no length; set the voxel sizes in the file")
 
     def __eq__(self, other: object) -> bool:
@@ -75,9 +102,56 @@ class Geometry:
     @property
     def extent_ras_mm(self) -> Float64Array:
         """Edge lengths (3,), along R, A and S, of the box around the volume."""
-        directions = np.abs(self.affine_ras[:3, :3]) / np.array(self.spacing_mm)
-        extent_mm: Float64Array = directions @ np.array(self.extent_mm)
+        extent_mm: Float64Array = np.abs(self.directions) @ np.array(self.extent_mm)
         return extent_mm
+
+    @property
+    def directions(self) -> Float64Array:
+        """Unit vectors along the array axes in RAS, as columns (3, spatial_dims)."""
+        directions: Float64Array = self.affine_ras[:3, : self.spatial_dims] / np.array(self.spacing_mm)
+        return directions
+
+    @property
+    def nearest_axes(self) -> PatientAxes:
+        """The array axes of a volume nearest to right, anterior and superior.
+
+        The array axis that points most clearly along some patient axis is taken first, as MONAI and nibabel
+        (`io_orientation`) do, so that all of medseg and stock bundles agree on oblique volumes too.
+        """
+        left = np.abs(self.directions)
+        order = [0, 0, 0]
+        for axis in np.argsort(-left.max(0), kind="stable"):
+            patient_axis = int(left[:, axis].argmax())
+            order[patient_axis] = int(axis)
+            left[patient_axis] = 0
+        first, second, third = (bool(self.affine_ras[patient, axis] < 0) for patient, axis in enumerate(order))
+        return PatientAxes((order[0], order[1], order[2]), (first, second, third))
+
+    def reordered(self, order: Sequence[int], flipped: Sequence[bool]) -> Geometry:
+        """Return the grid of the array transposed by `order` and then reversed along the axes that are flipped."""
+        shape = tuple(self.shape_ijk[axis] for axis in order)
+        first = np.zeros(self.spatial_dims)
+        affine = self.affine_ras.copy()
+        for place, (axis, backwards) in enumerate(zip(order, flipped, strict=True)):
+            affine[:3, place] = self.affine_ras[:3, axis] * (-1 if backwards else 1)
+            first[axis] = self.shape_ijk[axis] - 1 if backwards else 0
+        affine[:3, 3] = self.ijk_to_ras_mm(first)
+        return Geometry(shape, affine, self.calibrated)
+
+    def corners_ras_mm(self, outer: bool = False) -> Float64Array:
+        """Return the positions of the corner voxels' centres (2 ** spatial_dims, 3), or of the grid's outer corners."""
+        margin = 0.5 if outer else 0.0
+        ends = [(-margin, n - 1 + margin) for n in self.shape_ijk]
+        return self.ijk_to_ras_mm(np.array(list(product(*ends)), dtype=np.float64))
+
+    def corner_distance_mm(self, other: Geometry) -> float:
+        """Return by how far a corner voxel lies from its twin in a grid of the same shape, at most."""
+        return float(np.linalg.norm(self.corners_ras_mm() - other.corners_ras_mm(), axis=-1).max())
+
+    def is_perpendicular(self, tolerance: float = 1e-9) -> bool:
+        """Return whether the axes stand at right angles: no cosine between two of them above the tolerance."""
+        axes = self.directions
+        return bool(np.abs(axes.T @ axes - np.eye(self.spatial_dims)).max() <= tolerance)
 
     @property
     def extent_mm(self) -> tuple[float, ...]:
@@ -120,15 +194,12 @@ class Geometry:
         cosines = np.abs(axes.T @ axes)[np.triu_indices(3, 1)]
         if not 0 < cosines.max() <= tolerance:
             return self
-        left, _, right = np.linalg.svd(axes)
         affine = self.affine_ras.copy()
-        affine[:3, :3] = left @ right * spacing_mm  # the nearest rotation
+        affine[:3, :3] = nearest_rotation(axes) * spacing_mm
         return Geometry(self.shape_ijk, affine, self.calibrated)
 
     def is_same_grid(self, other: Geometry, tolerance_mm: float = 1e-3) -> bool:
         """Same shape, and no corner voxel further than the tolerance from its twin."""
         if self.shape_ijk != other.shape_ijk:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape_ijk])).reshape(self.spatial_dims, -1).T
-        distance_mm = np.linalg.norm(self.ijk_to_ras_mm(corners) - other.ijk_to_ras_mm(corners), axis=-1)
-        return bool(distance_mm.max() <= tolerance_mm)
+        return self.corner_distance_mm(other) <= tolerance_mm

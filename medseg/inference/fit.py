@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from medseg.bundle.bundle import Bundle, SpacingRange
 from medseg.data.spacing import Spaced
 from medseg.domain.errors import GridError, InputError
@@ -90,6 +88,6 @@ def grid_shape(geometry: Geometry, bundle: Bundle) -> tuple[int, ...]:
     spacing_mm = bundle.preprocess.spacing_mm
     if spacing_mm is None or len(spacing_mm) != geometry.spatial_dims:
         return geometry.shape_ijk
-    directions = np.abs(geometry.affine_ras[:3, : geometry.spatial_dims])
-    sizes = [spacing_mm[axis] for axis in directions.argmax(0)]
+    order = (0, 1) if geometry.spatial_dims == 2 else geometry.nearest_axes.order
+    sizes = [spacing_mm[order.index(axis)] for axis in range(geometry.spatial_dims)]
     return tuple(max(round(e / s), 1) for e, s in zip(geometry.extent_mm, sizes, strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 from medseg.bundle.bundle import Localiser
 from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError
-from medseg.domain.geometry import Float64Array, Geometry
+from medseg.domain.geometry import Float64Array, Geometry, nearest_rotation
 from medseg.domain.volume import Volume
 from medseg.inference.register import Fit, register
 
@@ -55,12 +55,11 @@ def locate(volume: Volume, localiser: Localiser, template: Volume, name: str) ->
     fit = register(volume, template)
     _require_fit(fit, localiser, name)
     boxes = {region.name: _moved(region.box, fit.matrix) for region in localiser.regions}
-    left, _, right = np.linalg.svd(fit.matrix[:3, :3])
-    located = Located(boxes, left @ right, fit)
+    located = Located(boxes, nearest_rotation(fit.matrix[:3, :3]), fit)
     lost = [region for region in boxes if not _is_inside(located.corners(region), volume.geometry)]
     if lost:
         x, y, z = located.boxes[lost[0]].centre_ras_mm
-        ends = volume.geometry.ijk_to_ras_mm(_ends(volume.geometry))
+        ends = volume.geometry.corners_ras_mm()
         raise FieldOfViewError(
             f"{name}: the region {lost[0]} is cut off: it would be around {x:g}, {y:g}, {z:g} mm, the image spans "
             f"{np.round(ends.min(0), 1).tolist()} to {np.round(ends.max(0), 1).tolist()} mm; give an image of the "
@@ -97,8 +96,3 @@ def _tenth(mm: float) -> float:
 def _is_inside(corners: Float64Array, geometry: Geometry) -> bool:
     ijk = geometry.ras_mm_to_ijk(corners)
     return bool((ijk >= -1.0).all() and (ijk <= np.array(geometry.shape_ijk)).all())
-
-
-def _ends(geometry: Geometry) -> Float64Array:
-    """The corner voxels."""
-    return np.array(list(itertools.product(*[(0, n - 1) for n in geometry.shape_ijk])), np.float64)

@@ -43,7 +43,7 @@ def crop_to_box(volume: Volume, box: Box, name: str) -> tuple[Volume, tuple[int,
     low, high = corners.min(0)[: geometry.spatial_dims], corners.max(0)[: geometry.spatial_dims]
     last = np.array(geometry.shape_ijk) - 1
     if (low < -1.0).any() or (high > last + 1.0).any():
-        edges = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(0, n) for n in last]))))
+        edges = geometry.corners_ras_mm()
         raise FieldOfViewError(
             f"{name}: the box {box} reaches out of the image, which spans "
             f"{np.round(edges.min(0), 1).tolist()} to {np.round(edges.max(0), 1).tolist()} mm; move or shrink it"

@@ -68,16 +68,11 @@ def register(image: Volume, template: Volume) -> Fit:
 
 def _isotropic(image: Volume, mm: float) -> _Grid:
     """The first channel in cubes; finer voxels are averaged first. Laid out alike for all orders of the axes."""
-    values, affine = image.voxels[0], image.geometry.affine_ras.copy()
-    axes = _main_axes(affine)
-    values = values.transpose(axes)
-    affine[:3, :3] = affine[:3, list(axes)]
-    for axis in range(3):
-        if affine[axis, axis] < 0:
-            values = np.flip(values, axis)
-            affine[:3, 3] += affine[:3, axis] * (values.shape[axis] - 1)
-            affine[:3, axis] *= -1
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    nearest = image.geometry.nearest_axes
+    turned = image.geometry.reordered(nearest.order, nearest.flipped)
+    values = image.voxels[0].transpose(nearest.order)
+    values = np.flip(values, tuple(axis for axis, backwards in enumerate(nearest.flipped) if backwards))
+    affine, spacing = turned.affine_ras.copy(), np.array(turned.spacing_mm)
     block = np.clip(np.floor(mm / spacing + 1e-6).astype(int), 1, values.shape)
     cut = values[tuple(slice(0, n // b * b) for n, b in zip(values.shape, block, strict=True))].astype(np.float32)
     shape = [n for side, b in zip(cut.shape, block, strict=True) for n in (side // b, b)]
@@ -85,7 +80,7 @@ def _isotropic(image: Volume, mm: float) -> _Grid:
     affine[:3, 3] += affine[:3, :3] @ ((block - 1) / 2)
     affine[:3, :3] *= block
     geometry = Geometry(cut.shape, affine)
-    corners = geometry.ijk_to_ras_mm(np.array(list(itertools.product(*[(-0.5, n - 0.5) for n in cut.shape]))))
+    corners = geometry.corners_ras_mm(outer=True)
     low, high = corners.min(0), corners.max(0)
     shape_out = np.maximum(np.ceil((high - low) / mm - 1e-6).astype(int), 2)  # a slope needs two
     first = (low + high) / 2 - (shape_out - 1) * mm / 2
@@ -96,12 +91,6 @@ def _isotropic(image: Volume, mm: float) -> _Grid:
     scaled = ((cut - dark) / max(bright - dark, 1e-12)).clip(0, 1)
     sampled = ndimage.map_coordinates(scaled, ijk.T, order=1, mode="nearest").reshape(shape_out)
     return _Grid(np.where(inside, sampled, 0).astype(np.float32), inside.astype(np.float32), first, mm)
-
-
-def _main_axes(affine: Float64Array) -> tuple[int, ...]:
-    """The array axis that runs most nearly along R, A and S."""
-    steepness = np.abs(affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0))
-    return max(itertools.permutations(range(3)), key=lambda p: sum(steepness[w, a] for w, a in enumerate(p)))
 
 
 def _points(shape: NDArray[np.intp], first: Float64Array, mm: float) -> Float64Array:

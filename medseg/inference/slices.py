@@ -42,26 +42,15 @@ def slicing_of(volume: Volume, bundle: Bundle) -> Slicing:
 
     Each array axis is taken for the patient axis that it runs nearest to.
     """
-    directions = volume.geometry.affine_ras[:3, :3] / np.array(volume.geometry.spacing_mm)
-    nearest = _nearest_axes(directions)
+    axes = volume.geometry.nearest_axes
+    nearest = [axes.order.index(axis) for axis in range(3)]
     if bundle.slices is not None:
         across, down, along = _AXES[bundle.slices]
     else:
         along = nearest[2] if volume.series is not None else 2
         across, down, along = next(axes for axes in _AXES.values() if axes[2] == along)
-    i, j, k = nearest.index(across), nearest.index(down), nearest.index(along)
-    return Slicing(k, i, j, (bool(directions[across, i] > 0), bool(directions[down, j] > 0)), along)
-
-
-def _nearest_axes(directions: NDArray[np.float64]) -> list[int]:
-    """For each array axis its patient axis, each taken once; the clearest first."""
-    left = np.abs(directions)
-    nearest = [0, 0, 0]
-    for _ in range(3):
-        patient, array = np.unravel_index(int(left.argmax()), left.shape)
-        nearest[int(array)] = int(patient)
-        left[patient, :] = left[:, array] = -1
-    return nearest
+    i, j, k = (axes.order[axis] for axis in (across, down, along))
+    return Slicing(k, i, j, (not axes.flipped[across], not axes.flipped[down]), along)
 
 
 def pictures(volume: Volume, slicing: Slicing, bundle: Bundle) -> Iterator[tuple[int, Volume]]:

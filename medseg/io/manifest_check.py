@@ -150,11 +150,5 @@ def _grid(case: Case, image: Geometry, raw: NDArray[Any], mask: Geometry | None)
         shapes = f"of shape {image.shape_ijk}, its mask of {raw.shape}"
         yield Finding("error", case.id, f"{case.image}: {shapes}; resample the mask onto the image or drop the case")
     elif mask is not None and not image.is_same_grid(mask, TOLERANCE_MM):
-        far = f"up to {_corner_distance_mm(image, mask):.3g} mm apart at the corners (at most {TOLERANCE_MM:g})"
+        far = f"up to {image.corner_distance_mm(mask):.3g} mm apart at the corners (at most {TOLERANCE_MM:g})"
         yield Finding("error", case.id, f"{case.image}: image and mask lie {far}; correct one affine or drop the case")
-
-
-def _corner_distance_mm(a: Geometry, b: Geometry) -> float:
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in a.shape_ijk]), dtype=np.float64)
-    corners = corners.reshape(a.spatial_dims, -1).T
-    return float(np.linalg.norm(a.ijk_to_ras_mm(corners) - b.ijk_to_ras_mm(corners), axis=-1).max())

@@ -104,14 +104,7 @@ def turned_to(label_map: LabelMap, geometry: Geometry) -> LabelMap:
 
 def _same_voxels(own: Geometry, other: Geometry, order: NDArray[Any], signs: NDArray[Any]) -> bool:
     """Whether the other grid, its axes turned as the own one's, is the own grid."""
-    start = np.zeros(other.spatial_dims)
-    affine = other.affine_ras.copy()
-    for axis, (other_axis, sign) in enumerate(zip(order, signs, strict=True)):
-        affine[:3, axis] = sign * other.affine_ras[:3, other_axis]
-        start[other_axis] = 0 if sign > 0 else other.shape_ijk[other_axis] - 1
-    affine[:3, 3] = other.ijk_to_ras_mm(start)
-    shape = tuple(other.shape_ijk[axis] for axis in order)
-    return own.is_same_grid(Geometry(shape, affine), _ALIGNED_MM)
+    return own.is_same_grid(other.reordered(order.tolist(), (signs < 0).tolist()), _ALIGNED_MM)
 
 
 def _sizes(geometry: Geometry) -> str:

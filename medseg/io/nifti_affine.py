@@ -10,7 +10,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from medseg.domain.doubts import Doubts
 from medseg.domain.errors import GridError
-from medseg.domain.geometry import Float64Array
+from medseg.domain.geometry import Float64Array, nearest_rotation, unit_volume
 
 _UNITS = {0: ("unknown units", 1.0), 1: ("metres", 1000.0), 2: ("mm", 1.0), 3: ("microns", 0.001)}  # name, mm
 _APART_MM = 0.5
@@ -62,9 +62,7 @@ def _are_both_set(header: Any) -> bool:
 
 def _checked(path: Path, name: str, affine: Float64Array, mm: float) -> Float64Array:
     affine[:3] *= mm
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
-    if not np.isfinite(affine).all() or not volume > 1e-6:
+    if not np.isfinite(affine).all() or not unit_volume(affine) > 1e-6:
         other = {"sform": "qform", "qform": "sform"}[name]
         raise GridError(
             f"{path}: the {name} is singular or not finite; set sform and qform in the header again, or give "
@@ -120,9 +118,8 @@ def _without_shear(affine: Float64Array) -> Float64Array:
     axes = affine[:3, :3] / lengths
     if np.abs(axes.T @ axes - np.eye(3)).max() <= 1e-3:
         return affine
-    left, _, right = np.linalg.svd(axes)
     straight = affine.copy()
-    straight[:3, :3] = left @ right * lengths
+    straight[:3, :3] = nearest_rotation(axes) * lengths
     return straight
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from medseg.domain.doubts import Doubts
 from medseg.domain.errors import GridError, InputError
-from medseg.domain.geometry import Float64Array
+from medseg.domain.geometry import Float64Array, unit_volume
 
 _MAGIC = re.compile(rb"NRRD000[1-5]\r?\n")
 _LARGEST_HEADER = 1 << 20
@@ -195,9 +195,6 @@ def _numbers(path: Path, name: str, words: list[str], count: int) -> list[float]
 
 
 def _checked(path: Path, affine: Float64Array) -> Float64Array:
-    with np.errstate(all="ignore"):
-        lengths = np.linalg.norm(affine[:3, :3], axis=0)
-        volume = abs(np.linalg.det(affine[:3, :3] / lengths))  # of the parallelepiped of unit edges
-    if not np.isfinite(affine).all() or not volume > 1e-6:
+    if not np.isfinite(affine).all() or not unit_volume(affine) > 1e-6:
         raise GridError(f"{path}: its axes are singular: two point the same way or one has no length; save it again")
     return affine

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.domain.geometry import Float64Array, Geometry
+from medseg.domain.geometry import Float64Array
 from medseg.domain.labels import LabelMap
 from medseg.domain.volume import Volume
 
@@ -60,19 +59,15 @@ class Oriented:
 
 def orient(volume: Volume, label_map: LabelMap) -> Oriented:
     """A volume and its mask, turned; the same world gives the same value however its array is permuted or flipped."""
-    axes, signs = _nearest_axes(volume.geometry)
-    flips = tuple(slice(None, None, sign) for sign in signs)
-    first = np.zeros(3)
-    for axis, sign in zip(axes, signs, strict=True):
-        first[axis] = volume.geometry.shape_ijk[axis] - 1 if sign < 0 else 0
-    affine = np.eye(4)
-    affine[:3, :3] = volume.geometry.affine_ras[:3, axes] * signs
-    affine[:3, 3] = volume.geometry.ijk_to_ras_mm(first)
+    nearest = volume.geometry.nearest_axes
+    axes = nearest.order
+    flips = tuple(slice(None, None, -1 if backwards else 1) for backwards in nearest.flipped)
+    geometry = volume.geometry.reordered(axes, nearest.flipped)
     return Oriented(
         volume.voxels.transpose(0, *(axis + 1 for axis in axes))[(slice(None), *flips)],
         label_map.voxels.transpose(axes)[flips],
-        tuple(volume.geometry.spacing_mm[axis] for axis in axes),
-        affine,
+        geometry.spacing_mm,
+        geometry.affine_ras,
     )
 
 
@@ -118,10 +113,3 @@ def position_mm(oriented: Oriented, at: tuple[int, ...]) -> Float64Array:
     """Where the centre of a voxel of the turned grid lies, RAS (3,)."""
     position: Float64Array = oriented.affine_ras[:3, :3] @ np.array(at, np.float64) + oriented.affine_ras[:3, 3]
     return position
-
-
-def _nearest_axes(geometry: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The array axes nearest to right, anterior, superior, and whether each rises (1) or falls (-1) that way."""
-    directions = geometry.affine_ras[:3, :3] / geometry.spacing_mm
-    axes = max(permutations(range(3)), key=lambda order: sum(abs(directions[r, i]) for r, i in enumerate(order)))
-    return axes, tuple(-1 if directions[r, i] < 0 else 1 for r, i in enumerate(axes))
