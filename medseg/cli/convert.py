@@ -40,7 +40,8 @@ def convert(
 
     doubts = d.doubts_of(None, False, None, affine, assume, False, None, None)
     extras = Extras(labels=tuple(filter(None, labels.split(","))), split=split)
-    plans = plan_outputs(masks, output, form, extras, overwrite, series=False, case_of=mask_case)
+    also_read = [series] if series is not None else []
+    plans = plan_outputs(masks, output, form, extras, overwrite, series=False, case_of=mask_case, also_read=also_read)
     needing = [name for name in parse_forms(form) if name in FORMS and FORMS[name].of_series]
     needing += [f for plan in plans for f, _ in plan.masks if FORMS[f].of_series]
     if needing and series is None:

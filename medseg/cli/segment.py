@@ -91,7 +91,7 @@ def segment(
     extras = Extras(statistics, preview, tuple(filter(None, labels.split(","))), split, probabilities)
     images = named_images(image or [], inputs or [])
     sources = [next(iter(images.values()))] if images else images_of(inputs or [], output)
-    plans = plan_outputs(sources, output, form, extras, overwrite=True)
+    plans = plan_outputs(sources, output, form, extras, overwrite=True, also_read=[*images.values(), *(inputs or [])])
     folder = output_folder(output)
     keep_freed_memory()
     with ExitStack() as held:

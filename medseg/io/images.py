@@ -17,6 +17,7 @@ from medseg.domain.volume import Volume
 from medseg.domain.words import counted
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
+from medseg.io.same_file import is_same
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff")
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
@@ -60,7 +61,7 @@ def images_of(inputs: Sequence[Path], output: Path | None = None) -> list[Path]:
     found: list[Path] = []
     for path in inputs:
         images = _images_in(path)
-        if images and output is not None and output.absolute() == path.absolute():
+        if images and output is not None and is_same(output, path):
             raise UsageError(f"-o {output}: is the folder of the images; masks and images would mix; choose another")
         found += images or [path]
     return found

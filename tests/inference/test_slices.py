@@ -216,7 +216,7 @@ def test_slices_smaller_than_the_window_are_padded_and_those_too_small_for_the_n
         if taken:
             require_size(volume, bundle, "scan")
         else:
-            with pytest.raises(InputError, match="scan: slices of .* voxels are too few; .* 8 or more of its own"):
+            with pytest.raises(InputError, match=r"scan: slices of .* voxels are too few; .* 8 or more of its own"):
                 require_size(volume, bundle, "scan")
     shape = [9, 9, 9]
     shape[axis] = 2
