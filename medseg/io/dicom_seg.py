@@ -154,7 +154,7 @@ def _description(label: Label, number: int, algorithm: Algorithm, seed: str) -> 
     kind = label.type or category
     description = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=_short(label.name),
+        segment_label=label.name,
         segmented_property_category=coded(category),
         segmented_property_type=coded(kind),
         algorithm_type="AUTOMATIC" if algorithm.automatic else "SEMIAUTOMATIC",
@@ -174,11 +174,6 @@ def _description(label: Label, number: int, algorithm: Algorithm, seed: str) -> 
             coded(label.modifier)
         ]
     return description
-
-
-def _short(name: str) -> str:
-    """As the type LO takes it: 64 characters at most, and no backslash, which would part two values."""
-    return name.replace("\\", "/")[:64]
 
 
 def coded(code: Code) -> Any:

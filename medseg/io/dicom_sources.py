@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom import Sequence as Items
+from pydicom.uid import UID
 from pydicom.valuerep import DA, TM
 
 from medseg.domain.errors import InputError
@@ -81,6 +82,8 @@ def _complete(header: Dataset, series: Series) -> None:
     for keyword in _MAY_BE_EMPTY:
         if header.get(keyword) is None:
             setattr(header, keyword, "")
+    if len(values(header, "ReferringPhysicianName") or ()) > 1:
+        header.ReferringPhysicianName = ""
     for keywords, kind in ((_DATES, DA), (_TIMES, TM)):
         for keyword in keywords:
             if not _is_moment(header.get(keyword), kind):
@@ -121,10 +124,9 @@ def _complete_thickness(headers: Sequence[Dataset]) -> None:
         for place in measures or [header]:
             thickness = numbers(place, "SliceThickness", 1)
             if thickness is None or thickness[0] <= 0:
-                if step_mm is not None:
-                    place.SliceThickness = step_mm
-                elif "SliceThickness" in place:
-                    place.SliceThickness = None
+                if "SliceThickness" in place:
+                    del place["SliceThickness"]  # which may be of a type that holds no number
+                place.SliceThickness = step_mm
 
 
 def _step_mm(headers: Sequence[Dataset]) -> float | None:
@@ -188,12 +190,17 @@ def _faults(headers: Sequence[Dataset]) -> Iterator[str]:
             yield f"{keyword} is no identifier in {wrong} {images} (64 digits and dots at most)"
         if missing or wrong:
             continue
+        if keyword == "SOPClassUID" and all(UID(uid).type != "SOP Class" for uid in uids):
+            yield f"SOPClassUID is none of the standard's in {count} {images}"
         kinds = Counter(uids)
         if keyword == "SOPInstanceUID":
             if len(kinds) < count:
                 yield f"SOPInstanceUID is that of another image in {count - len(kinds)} {images}"
         elif len(kinds) > 1:
             yield f"{keyword} is another than the first one's in {count - kinds[uids[0]]} {images}"
+
+    if (names := len(values(headers[0], "PatientName") or ())) > 1:
+        yield f"PatientName has {names} values where there must be one"
 
 
 def _uid_text(header: Dataset, keyword: str) -> str:
