@@ -105,21 +105,18 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
     import json
     import time
 
+    from medseg.cli.outputs import sweep_before
     from medseg.cli.tally import Tally, conclude, tell
     from medseg.domain.errors import MedsegError
     from medseg.inference.batch import run_batch
     from medseg.io.dicom_quiet import quiet_pydicom
-    from medseg.io.files import sweep
 
     steps, tally, started = _Steps(batch), Tally(), time.perf_counter()
     printed: list[dict[str, Any]] = []
-    if batch.journal is not None:
-        sweep(plans[0].folder, {name for plan in plans for name in plan.names})
-        for folder in (plan.split for plan in plans if plan.split is not None):
-            sweep(folder)
-        if batch.journal.damaged and not batch.quiet:
-            count = batch.journal.damaged
-            print(f"note: {batch.journal.path}: {count} damaged lines are passed over", file=sys.stderr)
+    sweep_before(plans)
+    if batch.journal is not None and batch.journal.damaged and not batch.quiet:
+        count = batch.journal.damaged
+        print(f"note: {batch.journal.path}: {count} damaged lines are passed over", file=sys.stderr)
     try:
         # Readers and writers keep pydicom quiet by themselves, but what one thread restores another would lose.
         with quiet_pydicom(), closing(run_batch(plans, steps.read, steps.work, steps.write)) as outcomes:

@@ -34,7 +34,7 @@ def convert(
 ) -> None:
     """Write masks in other forms, on the same voxels, with the names and colours that they carry."""
     from medseg.cli.forms import FORMS, form_notes, parse_forms
-    from medseg.cli.outputs import Extras, plan_outputs
+    from medseg.cli.outputs import Extras, plan_outputs, sweep_before
     from medseg.cli.writing import rehearse_masks, write_masks
     from medseg.domain.errors import UsageError
 
@@ -59,6 +59,7 @@ def convert(
     if reference is not None:  # before anything is written
         forms = list(dict.fromkeys(form for plan in plans for form, _ in plan.masks))
         headers = rehearse_masks(forms, reference, None, algorithm, str(series))
+    sweep_before(plans)
     for plan in plans:
         label_map = read_label_map(plan.source, reference.geometry if reference is not None else None, doubts)
         volume = reference or Volume(label_map.voxels[None], label_map.geometry, plan.case)

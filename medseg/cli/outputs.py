@@ -176,6 +176,20 @@ def require_no_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         raise UsageError(f"{found}: is an input and would be written over; choose another output")
 
 
+def sweep_before(plans: Sequence[Plan]) -> None:
+    """Remove what killed runs left half-written under names that this run writes, also among single masks."""
+    from medseg.io.files import sweep
+
+    by_folder: dict[Path, set[str]] = {}
+    for plan in plans:
+        by_folder.setdefault(plan.folder, set()).update(plan.names)
+    for folder, names in by_folder.items():
+        sweep(folder, names)
+    for plan in plans:
+        if plan.split is not None:
+            sweep(plan.split)
+
+
 def is_file_name(output: Path) -> bool:
     """Whether `-o` names the mask's file, not a folder."""
     return output.name.lower().endswith(FILES)
