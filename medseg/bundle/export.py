@@ -111,7 +111,7 @@ def export(what: Exportable, form: str, path: Path, overwrite: bool = False) -> 
     """
     kind = FORMATS[form]
     kind.require_packages()
-    targets = [*(path.with_suffix(ending) for ending in kind.endings), path.with_name(f"{path.name}.json")]
+    targets = export_files(form, path)
     for target in targets:
         if target.exists() and not overwrite:
             raise OutputError(f"{target}: exists already; give --overwrite or another name")
@@ -131,6 +131,11 @@ def export(what: Exportable, form: str, path: Path, overwrite: bool = False) -> 
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return exported
+
+
+def export_files(form: str, path: Path) -> list[Path]:
+    """Return the files that an export to `path` writes, the JSON file last."""
+    return [*(path.with_suffix(ending) for ending in FORMATS[form].endings), path.with_name(f"{path.name}.json")]
 
 
 def _write(what: Exportable, form: str, path: Path) -> tuple[Sizes, dict[str, str | int], tuple[Trial, ...]]:

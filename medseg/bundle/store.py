@@ -69,18 +69,19 @@ def find_any(
 def find_folder(name: str) -> Path:
     """Where the bundle of that name lies, or the folder itself, or what a zip holds, unpacked in MEDSEG_HOME.
 
+    The path is absolute: configs join `bundle_root` with other paths, which are then looked up inside the folder.
     Raises: UsageError for an unknown one, naming those there are; BundleError for a zip that holds no bundle.
     """
     known = {folder.name: folder for folder in list_bundles()}
     if name in known:
-        return known[name]
+        return known[name].absolute()
     folder = Path(name)
     if folder.is_dir():
-        return folder
+        return folder.absolute()
     if folder.is_file():
         from medseg.bundle.archive import unpack
 
-        return unpack(folder)
+        return unpack(folder).absolute()
     raise UsageError(
         f"{name}: no bundle of this name, and no such file or folder; there are {', '.join(sorted(known)) or 'none'}"
     )

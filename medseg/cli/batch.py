@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medseg.cli.outputs import Plan
+    from medseg.domain.algorithm import Algorithm
     from medseg.domain.box import Box
     from medseg.domain.doubts import Doubts
     from medseg.domain.errors import MedsegError
     from medseg.domain.journal import Work
+    from medseg.domain.labels import LabelTable
     from medseg.domain.report import Report
     from medseg.domain.volume import Volume
     from medseg.inference.foreign import ForeignModel
@@ -84,12 +86,16 @@ def backend_before(asked: str, journal: Journal | None, resume: bool) -> str:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A case that was read; `prepared` and `volume` are None where its outputs are there from an earlier run."""
+    """A case that was read; `prepared` and `volume` are None where its outputs are there from an earlier run.
+
+    headers: of the series, where DICOM objects are to refer to it.
+    """
 
     work: Work | None
     volume: Volume | None = None
     prepared: Prepared | None = None
     result: Segmentation | None = None
+    headers: Sequence[Any] | None = None
 
 
 def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
@@ -99,21 +105,18 @@ def segment_all(plans: Sequence[Plan], batch: Batch, as_json: bool) -> None:
     import json
     import time
 
+    from medseg.cli.outputs import sweep_before
     from medseg.cli.tally import Tally, conclude, tell
     from medseg.domain.errors import MedsegError
     from medseg.inference.batch import run_batch
     from medseg.io.dicom_quiet import quiet_pydicom
-    from medseg.io.files import sweep
 
     steps, tally, started = _Steps(batch), Tally(), time.perf_counter()
     printed: list[dict[str, Any]] = []
-    if batch.journal is not None:
-        sweep(plans[0].folder, {name for plan in plans for name in plan.names})
-        for folder in (plan.split for plan in plans if plan.split is not None):
-            sweep(folder)
-        if batch.journal.damaged and not batch.quiet:
-            count = batch.journal.damaged
-            print(f"note: {batch.journal.path}: {count} damaged lines are passed over", file=sys.stderr)
+    sweep_before(plans)
+    if batch.journal is not None and batch.journal.damaged and not batch.quiet:
+        count = batch.journal.damaged
+        print(f"note: {batch.journal.path}: {count} damaged lines are passed over", file=sys.stderr)
     try:
         # Readers and writers keep pydicom quiet by themselves, but what one thread restores another would lose.
         with quiet_pydicom(), closing(run_batch(plans, steps.read, steps.work, steps.write)) as outcomes:
@@ -151,6 +154,7 @@ class _Steps:
 
     def read(self, plan: Plan, beside: _Ready | None) -> _Ready:
         """The image, checked and on the network's grid; the digest of its files first, where there is a journal."""
+        from medseg.cli.writing import rehearse_masks
         from medseg.domain.journal import Work
         from medseg.inference.clock import Clock
         from medseg.inference.prepare import prepare
@@ -166,9 +170,11 @@ class _Steps:
                 with clock.part("read"):
                     volume = self._volume(plan)
             plan.require_kind(volume)
+            forms = [form for form, _ in plan.masks]
+            headers = rehearse_masks(forms, volume, self._table(), self._algorithm(), str(plan.source))
             taken = beside.prepared.need_bytes if beside is not None and beside.prepared is not None else 0
             prepared = prepare(volume, batch.model, batch.boxes, str(plan.source), clock, taken)
-        return _Ready(work, volume, prepared)
+        return _Ready(work, volume, prepared, headers=headers)
 
     def work(self, plan: Plan, ready: _Ready) -> _Ready:
         """The network."""
@@ -197,13 +203,12 @@ class _Steps:
 
         from medseg.cli.forms import form_notes
         from medseg.cli.writing import write_outputs
-        from medseg.domain.algorithm import Algorithm
         from medseg.domain.journal import Entry
         from medseg.io.digest import found_digests
 
         if ready.result is None or ready.volume is None:
             return None
-        started, bundle, report = time.perf_counter(), self.batch.model.bundle, ready.result.report
+        started, report = time.perf_counter(), ready.result.report
         report = replace(
             report,
             case=plan.case,
@@ -211,9 +216,9 @@ class _Steps:
             source=str(plan.source.absolute()),
             notes=(*report.notes, *form_notes([form for form, _ in plan.masks], ready.volume)),
         )
-        algorithm = Algorithm(bundle.name, bundle.version, bundle.weights_sha256)
+        result = replace(ready.result, report=report)
         with _memory_of(plan):
-            write_outputs(plan, ready.volume, replace(ready.result, report=report), algorithm)
+            write_outputs(plan, ready.volume, result, self._algorithm(), ready.headers)
         if self.batch.journal is not None:
             digests = found_digests(plan.files())
             ran = report.backend.name if report.backend is not None else ""
@@ -235,6 +240,19 @@ class _Steps:
         if alone:
             raise refusal
         print(f"medseg: {message}", file=sys.stderr, flush=True)
+
+    def _algorithm(self) -> Algorithm:
+        from medseg.domain.algorithm import Algorithm
+
+        bundle = self.batch.model.bundle
+        return Algorithm(bundle.name, bundle.version, bundle.weights_sha256)
+
+    def _table(self) -> LabelTable | None:
+        """The labels that masks will have; None where only the mask tells them."""
+        from medseg.bundle.bundle import Bundle
+
+        bundle = self.batch.model.bundle
+        return bundle.labels if isinstance(bundle, Bundle) else None
 
     def _volume(self, plan: Plan) -> Volume:
         from medseg.cli.foreign import read_case

@@ -21,19 +21,25 @@ def export(
 ) -> None:
     """Write the network in another format, compared with torch, and how to run it as JSON beside it."""
     from medseg.bundle.export import export as write
-    from medseg.bundle.export import exportable
+    from medseg.bundle.export import export_files, exportable
     from medseg.bundle.export_formats import FORMATS
+    from medseg.bundle.foreign import ForeignBundle
     from medseg.bundle.store import find_any
+    from medseg.cli.outputs import require_no_input
     from medseg.domain.errors import UsageError
 
     if form not in FORMATS:
         raise UsageError(f"-t {form}: not one of {', '.join(FORMATS)}")
     FORMATS[form].require_packages()
-    what = exportable(find_any(bundle), depth)
+    stored = find_any(bundle)
+    what = exportable(stored, depth)
     ending = FORMATS[form].endings[0]
     path = output if output.suffix == ending else output / f"{what.name}{ending}"
     if output.suffix and output.suffix != ending and not output.is_dir():
         raise UsageError(f"-o {output}: a file of {form} ends in {ending}")
+    weights = stored.checkpoint[0] if isinstance(stored, ForeignBundle) else stored.folder / "models" / "model.pt"
+    read = [weights, *stored.folder.glob("configs/*"), Path(bundle)]
+    require_no_input(export_files(form, path), read)
     done = write(what, form, path, overwrite)
     batch, channels, *size = done.sizes.symbols
     free = "" if done.sizes.step is not None else " (no other size)"

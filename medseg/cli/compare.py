@@ -40,6 +40,7 @@ def compare(
     import json
 
     from medseg.cli.evaluating import Settings
+    from medseg.cli.outputs import require_no_input
     from medseg.domain.errors import PartialBatchError, UsageError
     from medseg.io.files import require_writable, write_text
     from medseg.io.manifest import read_manifest
@@ -50,6 +51,7 @@ def compare(
     if len(given) < 2:
         raise UsageError("compare: give two bundles or more and then a manifest, or two scores_<split>.json or more")
     require_writable(output)
+    require_no_input([output / f"comparison.{ending}" for ending in ("html", "json")], map(Path, inputs))
     if given is inputs:
         scored = [_read_scores(Path(path)) for path in inputs]
         bundles = [str(plain["bundle"]) for plain in scored]
@@ -139,16 +141,21 @@ def _score(bundles: list[str], names: tuple[str, ...], output: Path, settings: S
     """Evaluate one after the other; the tables and pages of each go into a folder of its name."""
     from medseg.bundle.store import find_bundle
     from medseg.cli.evaluating import evaluate_bundle, require_some, write_tables
+    from medseg.cli.outputs import require_no_input
     from medseg.cli.score_page import write_score_page
 
     stored = [find_bundle(bundle) for bundle in bundles]
     cases = [settings.cases_for(one) for one in stored]  # all of them before the work
+    scores = f"scores_{settings.split}"
+    require_no_input(
+        [output / name.replace("/", "_") / f"{scores}{end}" for name in names for end in (".json", ".csv", ".html")],
+        [settings.manifest, *settings.files_of([case for own in cases for case in own])],
+    )
     scored = []
     for one, own_cases, name in zip(stored, cases, names, strict=True):
         done = evaluate_bundle(one, own_cases, settings)
         require_some(done)
         folder = output / name.replace("/", "_")
-        scores = f"scores_{settings.split}"
         write_tables(folder, scores, done.to_dict(), done.table)
         write_score_page(done, folder, scores, 0.5)
         scored.append(done.to_dict())

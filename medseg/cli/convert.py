@@ -34,13 +34,14 @@ def convert(
 ) -> None:
     """Write masks in other forms, on the same voxels, with the names and colours that they carry."""
     from medseg.cli.forms import FORMS, form_notes, parse_forms
-    from medseg.cli.outputs import Extras, plan_outputs
-    from medseg.cli.writing import write_masks
+    from medseg.cli.outputs import Extras, plan_outputs, sweep_before
+    from medseg.cli.writing import rehearse_masks, write_masks
     from medseg.domain.errors import UsageError
 
     doubts = d.doubts_of(None, False, None, affine, assume, False, None, None)
     extras = Extras(labels=tuple(filter(None, labels.split(","))), split=split)
-    plans = plan_outputs(masks, output, form, extras, overwrite, series=False, case_of=mask_case)
+    also_read = [series] if series is not None else []
+    plans = plan_outputs(masks, output, form, extras, overwrite, series=False, case_of=mask_case, also_read=also_read)
     needing = [name for name in parse_forms(form) if name in FORMS and FORMS[name].of_series]
     needing += [f for plan in plans for f, _ in plan.masks if FORMS[f].of_series]
     if needing and series is None:
@@ -54,11 +55,16 @@ def convert(
     if reference is not None and reference.series is None:
         raise UsageError(f"--series {series}: is no DICOM series; give the folder of the scan")
     algorithm = Algorithm("medseg convert", "of unknown origin", automatic=False)
+    headers = None
+    if reference is not None:  # before anything is written
+        forms = list(dict.fromkeys(form for plan in plans for form, _ in plan.masks))
+        headers = rehearse_masks(forms, reference, None, algorithm, str(series))
+    sweep_before(plans)
     for plan in plans:
         label_map = read_label_map(plan.source, reference.geometry if reference is not None else None, doubts)
         volume = reference or Volume(label_map.voxels[None], label_map.geometry, plan.case)
         plan.require_kind(volume)
-        write_masks(plan, volume, label_map, algorithm)
+        write_masks(plan, volume, label_map, algorithm, headers)
         if not quiet:
             for note in form_notes([name for name, _ in plan.masks], volume):
                 print(f"{plan.case}: note: {note}", file=sys.stderr)

@@ -38,6 +38,7 @@ def crossval(
     from medseg.bundle.store import find_bundle
     from medseg.cli.bundle_make import pack_joined
     from medseg.cli.evaluating import write_tables
+    from medseg.cli.outputs import require_no_input
     from medseg.cli.train import train
     from medseg.domain.errors import PartialBatchError
     from medseg.domain.manifest import Fold, held_out
@@ -45,6 +46,10 @@ def crossval(
     from medseg.io.manifest import read_manifest
     from medseg.metrics.table import ScoreTable
 
+    require_no_input(
+        [output / name for name in ("crossval.json", *(f"scores_crossval.{end}" for end in ("json", "csv", "html")))],
+        [manifest, *([plan] if plan else [])],
+    )
     require_writable(output)
     described = read_manifest(manifest)
     parts = [held_out(described, Fold(number, folds)) for number in range(1, folds + 1)]  # raises for too many

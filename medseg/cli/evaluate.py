@@ -41,6 +41,7 @@ def evaluate(
     from medseg.bundle.foreign import ForeignBundle
     from medseg.bundle.store import find_any
     from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some, write_tables
+    from medseg.cli.outputs import require_no_input
     from medseg.cli.score_page import write_score_page
     from medseg.domain.errors import PartialBatchError, UsageError
     from medseg.domain.wishes import Wishes
@@ -64,12 +65,16 @@ def evaluate(
     folder = output or stored.folder.with_name(stored.folder.name + ".evaluation")
     pages = report or folder
     tables = [folder, stored.folder / "docs"] if card else [folder]  # a bundle's tables are those its card tells
+    name = f"scores_{split}" + ("_tta" if tta else "") + (f"_depth{depth}" if depth else "")
+    require_no_input(
+        [place / f"{name}{ending}" for place in (*tables, pages) for ending in (".json", ".csv", ".html")],
+        [manifest, *settings.files_of(cases)],
+    )
     for place in (*tables, pages):
         require_writable(place)
     done = evaluate_bundle(stored, cases, settings)
     require_some(done)
     table = done.table
-    name = f"scores_{split}" + ("_tta" if tta else "") + (f"_depth{depth}" if depth else "")
     for place in tables:
         write_tables(place, name, done.to_dict(), table)
     page = write_score_page(done, pages, name, threshold)

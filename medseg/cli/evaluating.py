@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -43,6 +43,13 @@ class Settings:
     threads: int | None
     quiet: bool
     wishes: Wishes = NO_WISHES
+
+    def files_of(self, cases: Sequence[Case]) -> list[Path]:
+        """Return the images and masks of the cases."""
+        from medseg.io.manifest import case_paths, data_root
+
+        root = data_root(self.described, self.manifest, self.data)
+        return [path for case in cases for path in case_paths(case, root)]
 
     def cases_for(self, stored: StoredBundle | ForeignBundle) -> tuple[Case, ...]:
         """The cases of the split; "held-out": those of the fold that did not train the bundle.

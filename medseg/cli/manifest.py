@@ -48,10 +48,11 @@ def build(
     """Pair images with masks and write a manifest: labels, splits, a sha256 for each file."""
     from dataclasses import replace
 
+    from medseg.cli.outputs import require_no_input
     from medseg.domain.errors import OutputError, UsageError
     from medseg.domain.manifest import SPLITS, kinds
     from medseg.domain.words import counted
-    from medseg.io.manifest import read_manifest, write_manifest
+    from medseg.io.manifest import case_paths, read_manifest, write_manifest
     from medseg.io.manifest_build import Layout, build_manifest
 
     if output.exists() and not overwrite:
@@ -80,6 +81,8 @@ def build(
             )
         head = replace(head, mask_values=values)
     described = build_manifest(head, folder, layout)
+    read = [path for case in described.cases for path in case_paths(case, folder)]
+    require_no_input([output], [*read, *([folder / index] if index is not None else [])])
     if like is None:
         described = _like_first_image(described, folder)
     write_manifest(described, output)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,12 +97,14 @@ def plan_outputs(
     overwrite: bool,
     series: bool = True,
     case_of: Callable[[Path], str] | None = None,
+    also_read: Sequence[Path] = (),
 ) -> list[Plan]:
     """One plan for each input.
 
     types:  forms with commas between, see `FORMS`; "auto" goes by the input.
     series: the inputs themselves must be the series that DICOM outputs refer to.
     case_of: the name that the outputs of an input are called after; `case_name` where not given.
+    also_read: further inputs, such as the other images of a case.
     Raises: UsageError if two inputs would share a name, an output is an input, -o and -t name different formats, or a
     DICOM object is asked for of what is no series; OutputError if an output exists or cannot be written.
     """
@@ -142,16 +145,49 @@ def plan_outputs(
             )
         )
     _require_distinct(plans)
-    sources = {source.absolute() for source in inputs}
-    for path in (path for plan in plans for path in plan.outputs):
-        if path.absolute() in sources:
-            raise UsageError(f"{path}: is an input and would be written over; choose another output")
+    require_no_input(planned_files(plans), [*inputs, *also_read])
     require_writable(folder)
     if not overwrite:
         require_absent(plans)
     for path in (path for plan in plans for path in plan.outputs):
         _exists(path)
     return plans
+
+
+def planned_files(plans: Sequence[Plan]) -> Iterator[Path]:
+    """All that may be written: the outputs, the folders of single masks with what lies in them, and the journal."""
+    from medseg.io.journal import NAME
+
+    for folder in dict.fromkeys(plan.folder for plan in plans):
+        yield folder / NAME
+    for plan in plans:
+        yield from plan.outputs
+        if plan.split is not None:
+            with suppress(OSError):
+                yield from plan.split.iterdir()
+
+
+def require_no_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises: UsageError if an output is an input, by whatever path."""
+    from medseg.io.same_file import input_replaced
+
+    found = input_replaced(outputs, inputs)
+    if found is not None:
+        raise UsageError(f"{found}: is an input and would be written over; choose another output")
+
+
+def sweep_before(plans: Sequence[Plan]) -> None:
+    """Remove what killed runs left half-written under names that this run writes, also among single masks."""
+    from medseg.io.files import sweep
+
+    by_folder: dict[Path, set[str]] = {}
+    for plan in plans:
+        by_folder.setdefault(plan.folder, set()).update(plan.names)
+    for folder, names in by_folder.items():
+        sweep(folder, names)
+    for plan in plans:
+        if plan.split is not None:
+            sweep(plan.split)
 
 
 def is_file_name(output: Path) -> bool:

@@ -95,7 +95,7 @@ def segment(
     images = named_images(image or [], inputs or [])
     named = Inputs((next(iter(images.values())),)) if images else images_of(inputs or [], output)
     sources = named.images
-    plans = plan_outputs(sources, output, form, extras, overwrite=True)
+    plans = plan_outputs(sources, output, form, extras, overwrite=True, also_read=[*images.values(), *(inputs or [])])
     folder = output_folder(output)
     keep_freed_memory()
     with ExitStack() as held:

@@ -52,10 +52,14 @@ def view(
         require_writable(export.parent)
     mask = find_mask(out)
     from medseg.cli.convert import mask_case
+    from medseg.cli.outputs import require_no_input
     from medseg.inference.measure import measure
     from medseg.reports.viewer import Scene, exported_page, policy, served_files
 
-    shown, label_map = _read(mask, image or find_image(mask), doubts)
+    image = image or find_image(mask)
+    if export is not None:
+        require_no_input([export], [mask, image])
+    shown, label_map = _read(mask, image, doubts)
     scene = Scene(mask_case(mask), shown, label_map, measure(label_map, shown))
     if export is not None:
         write_text(export, exported_page(scene))

@@ -40,7 +40,8 @@ def run_batch(
     work:  in this thread.
     write: in another thread, at most one case behind.
 
-    Any other error than a refusal ends the batch; what was begun to be written is finished first.
+    Any other error than a refusal ends the batch; what was begun to be written is finished first, also where the user
+    interrupts, once or several times.
     """
     if len(cases) == 1:
         yield _alone(cases[0], read, work, write)
@@ -48,6 +49,10 @@ def run_batch(
     reader, writer = ThreadPoolExecutor(1, "medseg-read"), ThreadPoolExecutor(1, "medseg-write")
     writing: tuple[Case, Future[Kept]] | None = None
     try:
+        # An executor does not know a thread whose start was interrupted, and would not wait for it at the end: so the
+        # threads are started while there is nothing to do.
+        for executor in (reader, writer):
+            executor.submit(_nothing).result()
         coming = reader.submit(read, cases[0], None)
         for place, case in enumerate(cases):
             refusal, ready = None, None
@@ -83,7 +88,24 @@ def run_batch(
             yield _outcome(*writing)
     finally:
         reader.shutdown(wait=False, cancel_futures=True)
-        writer.shutdown(wait=True)
+        _wait_for(writer)
+
+
+def _nothing() -> None:
+    """Start an executor's thread."""
+
+
+def _wait_for(executor: ThreadPoolExecutor) -> None:
+    """Wait until nothing runs; an interruption is raised again when the wait is over."""
+    interruption: BaseException | None = None
+    while True:
+        try:
+            executor.shutdown(wait=True)
+            break
+        except (KeyboardInterrupt, SystemExit) as error:
+            interruption = error
+    if interruption is not None:
+        raise interruption
 
 
 def _alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from medseg.bundle.bundle import Bundle, SpacingRange
@@ -9,6 +10,7 @@ from medseg.data.spacing import Spaced
 from medseg.domain.errors import GridError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
+from medseg.inference.slices import slice_shape, slicing_of
 from medseg.io.memory import require_memory
 from medseg.networks.head import blended_width
 from medseg.windows import stream_bytes
@@ -41,16 +43,22 @@ def require_spacing(volume: Volume, bundle: Bundle, name: str) -> None:
 def require_size(volume: Volume, bundle: Bundle, name: str) -> None:
     """Raises: InputError where the network's coarsest level would not have one voxel of the image along some axis.
 
-    Whatever is larger but smaller than a window is padded.
+    Whatever is larger but smaller than a window is padded. Of a volume for a 2-D bundle the slices are asked; one of
+    them is enough.
     """
     least = 2 ** (len(bundle.network.widths) - 1)
-    shape = grid_shape(volume.geometry, bundle)
-    if 1 in volume.geometry.shape_ijk or min(shape) < least:
-        kinds = {2: "a picture", 3: "a volume"}
+    if volume.geometry.spatial_dims > bundle.network.spatial_dims:
+        slicing = slicing_of(volume, bundle)
+        given = tuple(volume.geometry.shape_ijk[axis] for axis in (slicing.across, slicing.down))
+        shape: Sequence[int] = slice_shape(volume, slicing, bundle)
+        seen, kind = "slices of ", "slices"
+    else:
+        given, shape = volume.geometry.shape_ijk, grid_shape(volume.geometry, bundle)
+        seen, kind = "", {2: "a picture", 3: "a volume"}[volume.geometry.spatial_dims]
+    if 1 in given or min(shape) < least:
         raise InputError(
-            f"{name}: {' x '.join(map(str, volume.geometry.shape_ijk))} voxels are too few; bundle {bundle.name} takes "
-            f"{kinds[volume.geometry.spatial_dims]} of two or more along every axis that make {least} or more of its "
-            "own; give the whole image"
+            f"{name}: {seen}{' x '.join(map(str, given))} voxels are too few; bundle {bundle.name} takes "
+            f"{kind} of two or more along every axis that make {least} or more of its own; give the whole image"
         )
 
 

@@ -1,10 +1,9 @@
-"""What an object made from a DICOM series takes over from it: headers, places of its frames, identifiers, equipment."""
+"""What objects made from a DICOM series have in common: places of frames, identifiers, equipment, and saving."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,80 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset, dcmread
-from pydicom import Sequence as Items
+from pydicom import Dataset
 
 from medseg import __version__
 from medseg.domain.algorithm import Algorithm
-from medseg.domain.errors import GridError, InputError
+from medseg.domain.errors import GridError
 from medseg.domain.geometry import Float64Array, Geometry
 from medseg.domain.labels import LabelMap
-from medseg.domain.series import Series
 from medseg.io.dicom_quiet import quiet_pydicom
+from medseg.io.dicom_sources import group_of
 from medseg.io.dicom_stack import LPS_TO_RAS
-from medseg.io.dicom_uid import derived_uid
 from medseg.io.files import whole_file
 
-# Type 2 of the patient and study modules: they must be there and may be empty; anonymisers take them away.
-_MAY_BE_EMPTY = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
-    *("AccessionNumber", "ReferringPhysicianName"),
-)
 _IN_PLANE_MM = 0.1
-
-
-def source_headers(series: Series) -> list[Dataset]:
-    """The headers of the series' files without their pixels, in order, with empty elements where type 2 ones lack.
-
-    Values that are none (a sex of "unknown", a date of words) become empty, and a file of many frames is left with
-    those of the series in its order, in these copies only.
-    Raises: InputError if a file changed or went away since the series was read.
-    """
-    headers = []
-    for number, path in enumerate(series.paths, start=1):
-        try:
-            with quiet_pydicom():
-                header = dcmread(path, stop_before_pixels=True, force=True)
-                _complete(header, series)
-                if series.frames:
-                    _keep_frames(header, series.frames)
-        except Exception as error:  # whatever a file cut off since makes a parser raise
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            what = f"file {number} of {len(series.paths)} of the series"  # names inside it may be a patient's
-            raise InputError(f"{what} cannot be read any more ({reason}); segment the series again") from error
-        headers.append(header)
-    return headers
-
-
-def _complete(header: Dataset, series: Series) -> None:
-    for keyword in _MAY_BE_EMPTY:
-        if header.get(keyword) is None:
-            setattr(header, keyword, "")
-    for keyword, pattern in (("StudyDate", r"\d{8}"), ("StudyTime", r"[0-2]\d([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")):
-        if not re.fullmatch(pattern, str(header.get(keyword))):
-            setattr(header, keyword, None)
-    if not re.fullmatch(r"\d{8}", str(header.PatientBirthDate)):
-        header.PatientBirthDate = None
-    if header.PatientSex not in ("M", "F", "O"):
-        header.PatientSex = ""
-    if not header.get("FrameOfReferenceUID"):
-        header.FrameOfReferenceUID = derived_uid(series.uid, "frame of reference")
-
-
-def _keep_frames(header: Dataset, frames: Sequence[int]) -> None:
-    """The groups of these frames (numbers from 1), as if there were no others; what all share is said once.
-
-    highdicom looks for direction and pixel size among what is shared, and takes no two frames at one place, as other
-    times and echoes have them.
-    """
-    groups = header.PerFrameFunctionalGroupsSequence
-    header.PerFrameFunctionalGroupsSequence = Items([groups[n - 1] for n in frames])
-    header.NumberOfFrames = len(frames)
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for name in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
-        if not shared.get(name):
-            setattr(shared, name, Items([_group(groups[frames[0] - 1], shared, name, header)]))
-    header.SharedFunctionalGroupsSequence = Items([shared])
 
 
 def planes_of_frames(geometry: Geometry, headers: Sequence[Dataset]) -> list[int | None]:
@@ -121,21 +59,13 @@ def _frames(headers: Sequence[Dataset]) -> list[tuple[Float64Array, Float64Array
     for header in headers:
         shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
         for own in header.get("PerFrameFunctionalGroupsSequence") or [header]:
-            position = _group(own, shared, "PlanePositionSequence", header).ImagePositionPatient
-            cosines = _group(own, shared, "PlaneOrientationSequence", header).ImageOrientationPatient
-            spacing = _group(own, shared, "PixelMeasuresSequence", header).PixelSpacing
+            position = group_of(own, shared, "PlanePositionSequence", header).ImagePositionPatient
+            cosines = group_of(own, shared, "PlaneOrientationSequence", header).ImageOrientationPatient
+            spacing = group_of(own, shared, "PixelMeasuresSequence", header).PixelSpacing
             axes = np.array(cosines, dtype=np.float64).reshape(2, 3)
             steps = np.array([spacing[1], spacing[0]], dtype=np.float64)
             frames.append((np.array(position, dtype=np.float64), axes, steps, (int(header.Columns), int(header.Rows))))
     return frames
-
-
-def _group(own: Dataset, shared: Dataset, name: str, header: Dataset) -> Any:
-    """The functional group of a frame: its own, or that of all frames; of a classic slice the header itself."""
-    for place in (own, shared):
-        if place.get(name):
-            return place[name][0]
-    return header
 
 
 def seed_of(label_map: LabelMap, headers: Sequence[Dataset], algorithm: Algorithm, kind: str) -> str:
@@ -161,18 +91,23 @@ def equipment(algorithm: Algorithm) -> dict[str, Any]:
 
 def moment() -> datetime:
     """Now, or the time of SOURCE_DATE_EPOCH, which makes two runs give the same bytes."""
-    with suppress(KeyError, ValueError):
+    with suppress(KeyError, ValueError, OverflowError, OSError):  # none, no number, or beyond what clocks tell
         return datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), UTC).replace(tzinfo=None)
     return datetime.now()
 
 
-def save_dicom(dataset: Any, path: Path) -> None:
-    """The object as a file, whole or not at all, with the same moment in all its dates."""
+def stamp(dataset: Any) -> None:
+    """Set the same moment in all dates of an object."""
     now = moment()
     for name in ("InstanceCreation", "Content"):
         setattr(dataset, f"{name}Date", now.strftime("%Y%m%d"))
         setattr(dataset, f"{name}Time", now.strftime("%H%M%S"))
     for item in dataset.get("ContributingEquipmentSequence") or ():  # highdicom names itself there
         item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+
+
+def save_dicom(dataset: Any, path: Path) -> None:
+    """The object as a file, whole or not at all, with the same moment in all its dates."""
     with whole_file(path) as temporary, quiet_pydicom():
+        stamp(dataset)
         dataset.save_as(temporary)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
-
-from pydicom.valuerep import PersonName
 
 Numbers = tuple[float, ...]
 
 
 def values(dataset: Any, keyword: str) -> list[Any] | None:
-    """The values of an element, one or many; None where there is none or they cannot be understood."""
+    """The values of an element, one or many; None where there is none or they cannot be understood.
+
+    A name is one value, though pydicom's can be iterated over, letter by letter.
+    """
     try:
         value = dataset.get(keyword)
+        if value is None or value == "":
+            return None
     except Exception:  # pydicom converts on access, and a damaged value raises as the conversion happens to
         return None
-    if value is None or value == "":
-        return None
-    return [value] if isinstance(value, (str, bytes, PersonName)) or not hasattr(value, "__iter__") else list(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value]
 
 
 def numbers(dataset: Any, keyword: str, count: int) -> Numbers | None:
@@ -73,8 +75,12 @@ def texts(dataset: Any, keyword: str) -> tuple[str, ...]:
 
 
 def text(dataset: Any, keyword: str) -> str:
-    """Whatever the element says, on one line; may name a patient."""
-    return " ".join(str((values(dataset, keyword) or [""])[0]).split())
+    r"""Return all values of the element on one line, with a \ between them as in the file; may name a patient."""
+    try:
+        whole = "\\".join(str(value) for value in values(dataset, keyword) or ())
+    except Exception:  # a name is decoded only now, by a character set that the file got wrong
+        return ""
+    return " ".join(whole.split())
 
 
 def item(dataset: Any, keyword: str) -> Any | None:

@@ -13,7 +13,7 @@ from pydicom import dcmread
 
 from medseg.domain.errors import InputError, SeriesError
 from medseg.io.dicom_quiet import quiet_pydicom
-from medseg.io.dicom_walk import file_meta, starts_with_an_element
+from medseg.io.dicom_walk import file_meta, is_no_image, starts_with_an_element
 from medseg.io.dicom_zip import TemporaryFolder, is_zip, unpack
 from medseg.io.walk import files_below, require_no_dangling
 
@@ -59,7 +59,7 @@ def find_files(root: Path) -> Files:
             members, count, keeps = unpack(root)
             files = tuple(File(path, f"{root}: member {n} of {count}", title) for n, path, title in members)
             return Files(files, count - len(files), keeps)
-        if _is_media_directory(root):
+        if is_media_directory(root):
             return Files(_numbered(root, "listed file", _listed(root)))
     except OSError as error:
         raise InputError(f"{root}: cannot be read ({error.strerror}); check the path and its rights") from error
@@ -76,6 +76,36 @@ def is_dicom(path: Path, zips: bool = True) -> bool:
     return start[128:] == b"DICM" or (zips and start[:4] == b"PK\x03\x04") or starts_with_an_element(start)
 
 
+def is_media_directory(path: Path) -> bool:
+    """Whether the file is a DICOMDIR.
+
+    Raises: InputError if its first elements are damaged; OSError if it cannot be read.
+    """
+    return _object_class(path) == _MEDIA_DIRECTORY
+
+
+def may_be_image(path: Path) -> bool:
+    """Whether this is a DICOM file that is looked at as an image: no report, no segmentation, nothing else."""
+    try:
+        return is_dicom(path) and not is_no_image(_object_class(path))
+    except (InputError, OSError):  # damaged: it is refused when the folder is read
+        return True
+
+
+def _object_class(path: Path) -> str:
+    """The class in the file's first group; empty for a file without one."""
+    with path.open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            return ""
+        try:
+            with quiet_pydicom():
+                return file_meta(str(path), file, path.stat().st_size)[0]
+        except InputError:
+            raise
+        except Exception as error:  # as a damaged stream makes the parser raise
+            raise InputError(f"{path}: damaged: its header cannot be read ({type(error).__name__})") from error
+
+
 def _numbered(root: Path, word: str, paths: list[tuple[Path, Path]]) -> tuple[File, ...]:
     count = len(paths)
     return tuple(
@@ -86,19 +116,6 @@ def _numbered(root: Path, word: str, paths: list[tuple[Path, Path]]) -> tuple[Fi
         )
         for n, (path, inside) in enumerate(paths, 1)
     )
-
-
-def _is_media_directory(path: Path) -> bool:
-    with path.open("rb") as file:
-        if file.read(132)[128:] != b"DICM":
-            return False
-        try:
-            with quiet_pydicom():
-                return file_meta(str(path), file, path.stat().st_size)[0] == _MEDIA_DIRECTORY
-        except InputError:
-            raise
-        except Exception as error:  # as a damaged stream makes the parser raise
-            raise InputError(f"{path}: damaged: its header cannot be read ({type(error).__name__})") from error
 
 
 def _listed(directory: Path) -> list[tuple[Path, Path]]:

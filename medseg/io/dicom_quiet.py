@@ -7,16 +7,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_TALKERS = ("pydicom", "highdicom")
+
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """No warnings and no log lines of pydicom: they quote values, and a value may be a name. We check ourselves."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
+    """No warnings and no log lines of pydicom and highdicom: they quote values, and a value may be a name.
+
+    We check ourselves.
+    """
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

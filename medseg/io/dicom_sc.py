@@ -15,9 +15,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from medseg.domain.algorithm import Algorithm
 from medseg.domain.labels import Code, LabelMap
 from medseg.domain.series import Series
-from medseg.io.dicom_derived import equipment, moment, save_dicom, seed_of, source_headers
+from medseg.io.dicom_derived import equipment, moment, save_dicom, seed_of
 from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_seg import SERIES_NUMBER, coded
+from medseg.io.dicom_sources import source_headers
 from medseg.io.dicom_uid import derived_uid
 
 _SOURCE = Code("121322", "Source image for image processing operation", "DCM")
@@ -25,19 +26,30 @@ _SEGMENTED = Code("113076", "Segmentation", "DCM")
 _TAKEN_OVER = ("Laterality", "ImageLaterality", "BodyPartExamined", "BurnedInAnnotation")
 
 
-def write_dicom_sc(picture: NDArray[np.uint8], label_map: LabelMap, series: Series, path: Path, by: Algorithm) -> None:
+def write_dicom_sc(
+    picture: NDArray[np.uint8],
+    label_map: LabelMap,
+    series: Series,
+    path: Path,
+    by: Algorithm,
+    headers: Sequence[Dataset] | None = None,
+) -> None:
     """The picture (rows, columns, 3) as a secondary capture of the study, which refers to the image it was made of.
 
     Patient and study are those of the source, and so are the side and part of the body. Names of the patient in the
     pixels are as likely as they were in the source. No pixel size is told: that of projections is the detector's.
     label_map: what was drawn; identifiers follow from it, the source and the bundle, so a second run gives the same.
+    headers: what `source_headers` gave, where the series was read before.
     Raises: InputError if the source cannot be read any more; OutputError, ResourceError as `whole_file`.
     """
-    headers = source_headers(series)
-    seed = seed_of(label_map, headers, by, "SC")
+    headers = source_headers(series) if headers is None else headers
+    save_dicom(capture_of(picture, headers, seed_of(label_map, headers, by, "SC"), by), path)
+
+
+def capture_of(picture: NDArray[np.uint8], headers: Sequence[Dataset], seed: str, by: Algorithm) -> Any:
+    """Return the data set; identifiers follow from the seed."""
     with quiet_pydicom():
-        capture = _capture(picture, headers, seed, by)
-    save_dicom(capture, path)
+        return _capture(picture, headers, seed, by)
 
 
 def _capture(picture: NDArray[np.uint8], headers: Sequence[Dataset], seed: str, by: Algorithm) -> Any:

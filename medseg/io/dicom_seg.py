@@ -15,8 +15,9 @@ from medseg.domain.algorithm import Algorithm
 from medseg.domain.errors import UsageError
 from medseg.domain.labels import Code, Label, LabelMap
 from medseg.domain.series import Series
-from medseg.io.dicom_derived import equipment, planes_of_frames, save_dicom, seed_of, source_headers
+from medseg.io.dicom_derived import equipment, planes_of_frames, save_dicom, seed_of
 from medseg.io.dicom_quiet import quiet_pydicom
+from medseg.io.dicom_sources import source_headers
 from medseg.io.dicom_uid import derived_uid
 
 SegKind = Literal["BINARY", "LABELMAP"]
@@ -30,31 +31,55 @@ SERIES_NUMBER = 300  # behind those of the scanner
 
 
 def write_dicom_seg(
-    label_map: LabelMap, series: Series, path: Path, algorithm: Algorithm, kind: SegKind = "BINARY"
+    label_map: LabelMap,
+    series: Series,
+    path: Path,
+    algorithm: Algorithm,
+    kind: SegKind = "BINARY",
+    headers: Sequence[Dataset] | None = None,
 ) -> Any:
     """The mask as a segmentation of the series; gives the data set written, for reports that refer to it.
 
     BINARY has a frame for each label and slice where it is; its segments are numbered 1..N in the order of the table,
     whatever the labels' values, which stand in the segments' descriptions. LABELMAP has a frame for each slice and
     keeps the values; few PACS take it yet. Of both every frame lies on a slice of the series and refers to it.
+    headers: what `source_headers` gave, where the series was read before.
     Raises: UsageError for instances and for pictures; GridError if the mask does not lie on the slices; InputError if
     the series cannot be read any more; OutputError, ResourceError as `whole_file`.
     """
     if label_map.table.kind == "instances" or label_map.geometry.spatial_dims != 3:
         what = "numbered instances" if label_map.table.kind == "instances" else "a picture"
         raise UsageError(f"{path}: a DICOM segmentation holds the labels of a volume, not {what}; write .png or .tif")
-    headers = source_headers(series)
-    seed = seed_of(label_map, headers, algorithm, kind)
+    headers = source_headers(series) if headers is None else headers
+    segmentation = segmentation_of(
+        label_map, headers, series.frames, algorithm, kind, seed_of(label_map, headers, algorithm, kind)
+    )
+    save_dicom(segmentation, path)
+    return segmentation
+
+
+def segmentation_of(
+    label_map: LabelMap,
+    headers: Sequence[Dataset],
+    numbers: Sequence[int],
+    algorithm: Algorithm,
+    kind: SegKind,
+    seed: str,
+) -> Any:
+    """Return the data set.
+
+    numbers: of the source's frames in its file, see `Series.frames`.
+    seed:    what identifiers follow from.
+    """
     with quiet_pydicom():
         segmentation = _segmentation(label_map, headers, algorithm, kind, seed)
-        if series.frames:
-            _refer_to_frames(segmentation, series.frames)
+        if numbers:
+            _refer_to_frames(segmentation, numbers)
         for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
             item.DimensionOrganizationUID = derived_uid(seed, "dimensions")  # highdicom's is new each time
         for segment in segmentation.SegmentSequence:
             if not algorithm.automatic and "SegmentationAlgorithmIdentificationSequence" in segment:
                 del segment.SegmentationAlgorithmIdentificationSequence  # highdicom wants a family; nobody knows it
-    save_dicom(segmentation, path)
     return segmentation
 
 
@@ -111,13 +136,13 @@ def _refer_to_frames(segmentation: Any, numbers: Sequence[int]) -> None:
 def _pixels(label_map: LabelMap, headers: Sequence[Dataset], kind: SegKind) -> NDArray[Any]:
     """(frames, rows, columns) in the order of the source's frames: segment numbers for BINARY, values for LABELMAP."""
     planes = planes_of_frames(label_map.geometry, headers)
-    numbers: NDArray[Any] = label_map.voxels
+    voxels: NDArray[Any] = label_map.voxels
+    empty = np.zeros(voxels.shape[1::-1], voxels.dtype)
+    stack = np.stack([empty if k is None else voxels[:, :, k].T for k in planes])
     if kind == "BINARY":
         lookup = np.zeros(65536, np.uint16)
         lookup[list(label_map.table.values)] = np.arange(1, len(label_map.table) + 1)
-        numbers = lookup[label_map.voxels]
-    empty = np.zeros(numbers.shape[1::-1], numbers.dtype)
-    stack = np.stack([empty if k is None else numbers[:, :, k].T for k in planes])
+        stack = lookup[stack]
     return stack.astype(np.uint8) if stack.max(initial=0) < 256 else stack
 
 

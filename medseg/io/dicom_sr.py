@@ -10,9 +10,10 @@ from medseg.domain.algorithm import Algorithm
 from medseg.domain.labels import Code, Label, LabelTable
 from medseg.domain.report import Measure
 from medseg.domain.series import Series
-from medseg.io.dicom_derived import equipment, save_dicom, source_headers
+from medseg.io.dicom_derived import equipment, save_dicom
 from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_seg import SERIES_NUMBER, UNSPECIFIED, coded
+from medseg.io.dicom_sources import source_headers
 from medseg.io.dicom_uid import derived_uid
 
 # LOINC's names of an examination of no named region; CID 100 has them.
@@ -24,18 +25,31 @@ _IMAGING = Code("363679005", "Imaging")
 
 
 def write_dicom_sr(
-    measures: Sequence[Measure], table: LabelTable, segmentation: Any, series: Series, path: Path, algorithm: Algorithm
+    measures: Sequence[Measure],
+    table: LabelTable,
+    segmentation: Any,
+    series: Series,
+    path: Path,
+    algorithm: Algorithm,
+    headers: Sequence[Any] | None = None,
 ) -> None:
     """The volume of each label in mm3, and in CT its mean attenuation, as a report on the segmentation.
 
     measures:     one for each label, of the whole mask.
     segmentation: what `write_dicom_seg` gave.
+    headers:      what `source_headers` gave, where the series was read before.
     Raises: as `write_dicom_seg`.
     """
-    headers = source_headers(series)
+    headers = source_headers(series) if headers is None else headers
+    save_dicom(report_of(measures, table, segmentation, headers, algorithm), path)
+
+
+def report_of(
+    measures: Sequence[Measure], table: LabelTable, segmentation: Any, headers: Sequence[Any], algorithm: Algorithm
+) -> Any:
+    """Return the data set; arguments as of `write_dicom_sr`."""
     with quiet_pydicom():
-        report = _report(measures, table, segmentation, headers, algorithm)
-    save_dicom(report, path)
+        return _report(measures, table, segmentation, headers, algorithm)
 
 
 def _report(

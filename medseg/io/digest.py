@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from medseg.domain.errors import InputError
+from medseg.io.walk import files_below
 
 
 def file_digest(path: Path) -> str:
@@ -71,7 +71,7 @@ def unchanged(sources: Mapping[str, Path]) -> Iterator[str]:
 def _files(path: Path) -> list[Path]:
     """All files behind an input: of a folder those in it, of a DICOMDIR also what it lists."""
     if path.is_dir():
-        return [file for folder, _, names in os.walk(path) for name in names if (file := Path(folder, name)).is_file()]
+        return list(files_below(path).files)
     from medseg.io.dicom_zip import is_zip
     from medseg.io.images import may_be_series
 

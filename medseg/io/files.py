@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from medseg.domain.errors import OutputError, ResourceError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_UNTOUCHED_NS = 1_000_000_000  # the first second of 1970
+_OLD_SECONDS = 24 * 3600
 _PART = re.compile(r"\.[0-9a-f]{12}\.part(\..+)?")
 
 
@@ -26,10 +29,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises: ResourceError if the disk is full or the file too large, OutputError if the folder cannot be written.
     """
-    temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
+    temporary, held = _temporary_name(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, held = _claimed(path)
         yield temporary
+        if held is not None and temporary.stat().st_mtime_ns == _UNTOUCHED_NS:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(temporary))
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -43,6 +49,40 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+        if held is not None:
+            os.close(held)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
+
+
+def _claimed(path: Path) -> tuple[Path, int | None]:
+    """Make the temporary file and lock it until its descriptor is closed, so that no other run sweeps it away.
+
+    The lock is the kernel's and goes with the process, however that ends. Its time is set to one that no writer
+    leaves, by which a file that nobody wrote to is known.
+    Returns: its path, and the descriptor; None on systems without such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return _temporary_name(path), None
+    while True:
+        temporary = _temporary_name(path)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with suppress(OSError):  # a sweeping run holds it, or this file system has no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.utime(temporary, ns=(_UNTOUCHED_NS, _UNTOUCHED_NS))
+            return temporary, descriptor
+        except FileNotFoundError:  # swept between its making and its locking
+            os.close(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -57,15 +97,36 @@ def write_text(path: Path, content: str) -> None:
 
 
 def sweep(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove what killed runs left half-written in a folder that one process at a time writes to.
+    """Remove what killed runs left half-written in a folder; what a living run is writing is locked and stays.
 
-    names: of the files that only this process writes; None for all.
+    names: of the files that this process may write; None for all.
     """
     for path in folder.glob(".*.part*"):
         match = _PART.fullmatch(path.name)
         if match is not None and (names is None or (match[1] or "")[1:] in names):
             with suppress(OSError):
-                path.unlink()
+                _remove_if_left(path)
+
+
+def _remove_if_left(path: Path) -> None:
+    """Raises: OSError if the file is locked, is no plain file or cannot be removed."""
+    try:
+        import fcntl
+    except ImportError:  # there an open file cannot be removed at all
+        path.unlink()
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:  # a file system without locks: only what is old is surely left
+            if time.time() - os.fstat(descriptor).st_mtime < _OLD_SECONDS:
+                return
+        path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def require_writable(folder: Path) -> None:

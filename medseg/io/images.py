@@ -26,6 +26,7 @@ from medseg.io.endings import (
 )
 from medseg.io.nifti_file import is_nifti
 from medseg.io.nrrd_header import is_nrrd
+from medseg.io.same_file import is_same
 from medseg.io.walk import files_below, require_no_dangling
 
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
@@ -82,19 +83,12 @@ def images_of(inputs: Sequence[Path], output: Path | None = None) -> Inputs:
     passed_over: list[str] = []
     for path in inputs:
         images, left_out = _images_in(path, output)
-        if images and output is not None and _is_same_folder(output, path):
+        if images and output is not None and is_same(output, path):
             raise UsageError(f"-o {output}: is the folder of the images; masks and images would mix; choose another")
         found += images or [path]
         if images and left_out:
             passed_over.append(f"{path}: {left_out}")
     return Inputs(tuple(found), tuple(passed_over))
-
-
-def _is_same_folder(one: Path, other: Path) -> bool:
-    try:
-        return one.exists() and one.samefile(other)
-    except OSError:
-        return one.absolute() == other.absolute()
 
 
 def _images_in(folder: Path, output: Path | None) -> tuple[list[Path], str]:
@@ -104,10 +98,13 @@ def _images_in(folder: Path, output: Path | None) -> tuple[list[Path], str]:
     Raises: InputError for volumes beside DICOM, or pictures above it: either could be meant. Pictures beside the slices
     of a scan are previews of it.
     """
-    if not folder.is_dir():
+    try:
+        if not folder.is_dir():
+            return [], ""
+    except OSError:  # a name too long: reading it says so
         return [], ""
     below = files_below(folder)
-    results = None if output is None or _is_same_folder(output, folder) else output.absolute()
+    results = None if output is None or is_same(output, folder) else output.absolute()
     found = [
         path
         for path in below.files

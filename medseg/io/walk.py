@@ -12,10 +12,18 @@ from medseg.domain.words import counted
 
 @dataclass(frozen=True)
 class Found:
-    """Regular files below a folder, and links there that lead nowhere; both in order of folder and name."""
+    """Regular files below a folder, and links there that lead nowhere; both in order of folder and name.
 
-    files: tuple[Path, ...]
+    by_identity: each file by its device and number.
+    """
+
+    by_identity: dict[tuple[int, int], Path]
     dangling: tuple[Path, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files' paths."""
+        return tuple(self.by_identity.values())
 
 
 def files_below(root: Path) -> Found:
@@ -41,7 +49,7 @@ def files_below(root: Path) -> Found:
                 files.setdefault(_identity(path), path)
             elif path.is_symlink() and not path.exists():
                 dangling.append(path)
-    return Found(tuple(files.values()), tuple(dangling))
+    return Found(files, tuple(dangling))
 
 
 def require_no_dangling(root: Path, dangling: int, count: int) -> None:

@@ -20,6 +20,11 @@ KEY, OTHER = "a" * 64, "b" * 64
 MAKERS = {"openvino": (openvino_module, "_converted"), "onnxruntime": (onnx_module, "_exported")}
 
 
+def flipped(content, place):
+    """The bytes with every bit of one turned round, whatever it was: writing a fixed value may change nothing."""
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
 @given(content=st.binary(max_size=200))
 def test_what_was_kept_comes_back(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("cache")
@@ -117,7 +122,7 @@ def test_a_second_start_makes_nothing_and_a_damaged_cache_is_made_again(backend,
     written = entry.read_bytes()
     assert torch.equal(start(), first)
     assert len(made) == 1
-    for damaged in (b"", written[:-100], written[:500] + b"\0" + written[501:], b"\0" * len(written)):
+    for damaged in (b"", written[:-100], flipped(written, 500), b"\0" * len(written)):
         entry.write_bytes(damaged)
         before = len(made)
         assert torch.equal(start(), first)

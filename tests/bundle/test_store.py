@@ -1,9 +1,11 @@
 import pytest
 
 from medseg.bundle import store
-from medseg.bundle.store import find_bundle, list_bundles
+from medseg.bundle.store import find_any, find_bundle, list_bundles
 from medseg.domain.errors import BundleError, UsageError
+from tests.bundle.hostile import write_harmless
 from tests.bundles import cells_bundle, grey_bundle, stored_bundle, volume_bundle
+from tests.commands import medseg
 
 
 @pytest.fixture
@@ -73,3 +75,28 @@ def test_half_a_bundle_that_a_killed_pack_left_is_not_found(home):
     (home / "bundles" / "one").rename(home / "bundles" / ".one.abc.part")
     assert "two" in {folder.name for folder in list_bundles()}
     assert not any(folder.name.startswith(".") for folder in list_bundles())
+
+
+@pytest.mark.parametrize("name", ["given", "./given/", "sub/../given", "link", "link/.", "../x/given", "by_name"])
+def test_a_third_party_bundle_is_found_by_any_way_of_writing_its_folder(name, tmp_path, monkeypatch):
+    """`-b given`, relative: paths of its config were looked up in given/given/models."""
+    folder = tmp_path / "x"
+    write_harmless(folder / "given")
+    (folder / "sub").mkdir()
+    (folder / "link").symlink_to("given")
+    (folder / "home" / "bundles").mkdir(parents=True)
+    (folder / "home" / "bundles" / "by_name").symlink_to(folder / "given")
+    monkeypatch.setenv("MEDSEG_HOME", "home")
+    monkeypatch.chdir(folder)
+    found = find_any(name)
+    assert found.checkpoint[0].samefile(folder / "given" / "models" / "model.pt")
+    assert found.weights_sha256
+    assert found.name == "given"
+
+
+@pytest.mark.parametrize("command", ["info", "check", "trust"])
+def test_commands_take_a_relative_folder_of_a_third_party_bundle(command, tmp_path, monkeypatch):
+    write_harmless(tmp_path / "given")
+    monkeypatch.setenv("MEDSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert medseg("bundle", command, "given").code == 0

@@ -1,6 +1,7 @@
 """The loop over many cases: order, overlap, bounds, and who is to blame."""
 
 import threading
+import time
 
 import pytest
 
@@ -124,3 +125,58 @@ def test_what_ends_the_batch_lets_the_last_case_be_written(step, error):
         see(run_batch(range(5), lambda case, beside: case, steps.get("work", same), steps["write"]))
     assert written == [0, 1]
     assert set(seen) <= {0, 1}
+
+
+def test_an_interruption_while_the_writing_thread_starts_leaves_nothing_half_written(monkeypatch):
+    """On a busy machine `Thread.start` returns late; interrupted there, the executor did not know its thread, and the
+    process ended before what the thread was writing was whole.
+    """
+    start, begun, whole = threading.Thread.start, threading.Event(), threading.Event()
+
+    def linger(thread):
+        start(thread)
+        if thread.name.startswith("medseg-write") and begun.wait(0.5):
+            raise KeyboardInterrupt
+
+    def work(case, value):
+        if case == 1:
+            assert begun.wait(20)
+            raise KeyboardInterrupt
+        return value
+
+    def write(case, value):
+        begun.set()
+        time.sleep(0.3)
+        whole.set()
+
+    monkeypatch.setattr(threading.Thread, "start", linger)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_batch(range(3), lambda case, beside: case, work, write))
+    assert whole.is_set()
+
+
+def test_a_second_interruption_does_not_stop_the_waiting(monkeypatch):
+    join, begun, whole, interruptions = threading.Thread.join, threading.Event(), threading.Event(), [1, 1]
+
+    def interrupted(thread, timeout=None):
+        if thread.name.startswith("medseg-write") and interruptions:
+            interruptions.pop()
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    def work(case, value):
+        if case == 1:
+            assert begun.wait(20)
+            raise KeyboardInterrupt
+        return value
+
+    def write(case, value):
+        begun.set()
+        time.sleep(0.3)
+        whole.set()
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_batch(range(3), lambda case, beside: case, work, write))
+    assert whole.is_set()
+    assert interruptions == []

@@ -11,6 +11,7 @@ from medseg.domain.errors import FieldOfViewError, InputError, UsageError
 from medseg.domain.geometry import Geometry
 from medseg.domain.series import Series
 from medseg.domain.volume import Volume
+from medseg.inference.fit import require_size
 from medseg.inference.prepare import require_field_of_view
 from medseg.inference.region import Box
 from medseg.inference.segment import expected_windows, segment
@@ -188,3 +189,43 @@ def test_a_volume_for_a_bundle_that_never_saw_a_slice_without_labels_is_told(mod
     assert "learned from slices that hold liver or liver tumour only" in note
     picture = Volume(volume.voxels[..., 3], Geometry((22, 18), np.diag([-1.0, -1, 1, 1])), "picture")
     assert segment(picture, replace(model, bundle=bundle)).report.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["axial", "coronal", "sagittal", None])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_volume_of_few_slices_is_taken_slice_by_slice(model, kind, count):
+    """A volume of fewer slices than the coarsest level of the network needs pixels was refused; one slice, always."""
+    model = of_slices(model, kind)
+    whole = blob_volume(LPS, (24, 22, 20))
+    axis = slicing_of(whole, model.bundle).axis
+    voxels = np.ascontiguousarray(whole.voxels.take(range(count), 1 + axis))
+    few = Volume(voxels, Geometry(voxels.shape[1:], LPS), "few")
+    mask = segment(few, model).label_map
+    assert mask.geometry == few.geometry
+    assert (mask.voxels == segment(whole, model).label_map.voxels.take(range(count), axis)).all()
+
+
+@pytest.mark.parametrize("kind", ["axial", "coronal", "sagittal"])
+def test_slices_smaller_than_the_window_are_padded_and_those_too_small_for_the_network_refused(model, kind):
+    axis = {"axial": 2, "coronal": 1, "sagittal": 0}[kind]
+    bundle = replace(model.bundle, slices=kind, network=replace(model.bundle.network, widths=(4, 8, 16, 32)))
+    for size, taken in ((8, True), (7, False), (1, False)):
+        shape = [9, 9, 9]
+        shape[axis], shape[(axis + 1) % 3] = 1, size
+        volume = blob_volume(LPS, shape)
+        if taken:
+            require_size(volume, bundle, "scan")
+        else:
+            with pytest.raises(InputError, match=r"scan: slices of .* voxels are too few; .* 8 or more of its own"):
+                require_size(volume, bundle, "scan")
+    shape = [9, 9, 9]
+    shape[axis] = 2
+    assert segment(blob_volume(LPS, shape), of_slices(model, kind)).label_map.voxels.shape == tuple(shape)
+
+
+def test_slices_are_counted_in_the_pixels_that_the_network_sees(model):
+    bundle = replace(model.bundle, slices="axial", pixel_mm=4.0)
+    bundle = replace(bundle, network=replace(bundle.network, widths=(4, 8, 16, 32)))
+    require_size(blob_volume(np.diag([-1.0, -1.0, 5.0, 1.0]), (32, 32, 1)), bundle, "scan")
+    with pytest.raises(InputError, match="slices of 32 x 24 voxels are too few"):
+        require_size(blob_volume(np.diag([-1.0, -1.0, 5.0, 1.0]), (32, 24, 40)), bundle, "scan")

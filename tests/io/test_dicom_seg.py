@@ -12,9 +12,10 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelMap, LabelTable
 from medseg.domain.volume import Volume
 from medseg.io.dicom import read_dicom
-from medseg.io.dicom_derived import planes_of_frames, source_headers
+from medseg.io.dicom_derived import planes_of_frames
 from medseg.io.dicom_seg import write_dicom_seg
 from medseg.io.dicom_seg_read import is_dicom_seg, read_dicom_seg
+from medseg.io.dicom_sources import source_headers
 from tests.masks import ALGORITHM, ORGANS, mask_on, series_volume
 from tests.phantoms import CANARIES, counted_volume, dicom_folder, edit_all, edit_dicom, oblique, orientations
 

@@ -1,5 +1,6 @@
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,54 @@ def test_what_a_killed_writer_leaves_is_what_sweep_knows(tmp_path):
         left.write_bytes(NEW)
     sweep(left.parent)
     assert names(left.parent) == []
+
+
+def test_what_is_being_written_is_not_swept(tmp_path):
+    with whole_file(tmp_path / "a.nii.gz") as temporary:
+        sweep(tmp_path)
+        sweep(tmp_path, {"a.nii.gz"})
+        temporary.write_bytes(NEW)
+        sweep(tmp_path)
+        assert temporary.exists()
+    assert (tmp_path / "a.nii.gz").read_bytes() == NEW
+    assert names(tmp_path) == ["a.nii.gz"]
+
+
+def test_a_file_may_be_empty_if_somebody_wrote_it(tmp_path):
+    write_bytes(tmp_path / "a.bin", b"")
+    assert (tmp_path / "a.bin").read_bytes() == b""
+
+
+def test_sweeping_and_writing_at_once_lose_nothing(tmp_path):
+    done = threading.Event()
+
+    def sweeping():
+        while not done.is_set():
+            sweep(tmp_path)
+
+    sweeper = threading.Thread(target=sweeping)
+    sweeper.start()
+    try:
+        for _ in range(200):
+            write_bytes(tmp_path / "a.bin", NEW)
+    finally:
+        done.set()
+        sweeper.join()
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_without_locks_only_what_is_old_is_swept(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    old, new = tmp_path / ".0123456789ab.part.a.png", tmp_path / ".fedcba987654.part.a.png"
+    for path in (old, new):
+        path.write_bytes(NEW)
+    os.utime(old, (0, time.time() - 2 * 24 * 3600))
+    sweep(tmp_path)
+    assert names(tmp_path) == [new.name]
+    write_bytes(tmp_path / "a.bin", NEW)
+    assert names(tmp_path) == sorted([new.name, "a.bin"])
