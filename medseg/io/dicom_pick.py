@@ -60,16 +60,16 @@ def _require_one_owner(scan: Scan, left: Sequence[Stack], series: str | None) ->
         parts = [other for other in scan.stacks if other.group == stack.group]
         what = "studies" if stack.owner.startswith("study") else "patients"
         raise SeriesError(
-            f"{scan.root}: images of several {what} have one SeriesInstanceUID: {listing(scan.stacks, parts)}; "
+            f"{scan.root}: images of several {what} have one SeriesInstanceUID: {listing(scan.stacks, parts, 3)}; "
             "separate them, or give --series with the key of one"
         )
 
 
-def listing(stacks: Sequence[Stack], some: Sequence[Stack]) -> str:
+def listing(stacks: Sequence[Stack], some: Sequence[Stack], most: int = _MOST_LISTED) -> str:
     """Some of the stacks with their numbers and keys, on one line."""
     numbers = {id(stack): n for n, stack in enumerate(stacks, 1)}
-    more = f"; and {len(some) - _MOST_LISTED} more" if len(some) > _MOST_LISTED else ""
-    return "; ".join(f"{numbers[id(stack)]}: {stack} [{stack.key}]" for stack in some[:_MOST_LISTED]) + more
+    more = f"; and {len(some) - most} more" if len(some) > most else ""
+    return "; ".join(f"{numbers[id(stack)]}: {stack} [{stack.key}]" for stack in some[:most]) + more
 
 
 def _likely(stacks: Sequence[Stack], modality: str | None) -> list[Stack]:
