@@ -29,8 +29,8 @@ BUNDLES = ("hippocampus_mr_segmentation", "nuclei_microscopy_segmentation", "bra
 
 def measure(name: str, backends: list[str], repeats: int, batch: int) -> None:
     stored = find_bundle(name)
-    network, spec = load_network(stored), stored.bundle.network
-    noise = torch.randn(batch, spec.in_channels, *stored.bundle.window.size, generator=torch.Generator().manual_seed(0))
+    network, spec = load_network(stored), stored.network
+    noise = torch.randn(batch, spec.in_channels, *stored.window.size, generator=torch.Generator().manual_seed(0))
     pool = {2: torch.nn.functional.avg_pool2d, 3: torch.nn.functional.avg_pool3d}[spec.spatial_dims]
     windows = 4 * pool(noise, 5, 1, 2)
     runs = {"eager": eager(network, CPU, "fp32")}

@@ -10,7 +10,7 @@ import torch
 from peers import body, seeded_unet, smooth
 from torch import Tensor
 
-from medseg.bundle.bundle import Bundle, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, PostprocessSpec
 from medseg.bundle.card import new_card
 from medseg.bundle.pack import pack
 from medseg.data.preprocess import PreprocessSpec
@@ -26,7 +26,7 @@ NUCLEI = ROOT / "bundles" / "nuclei_microscopy_segmentation"
 
 def organs(
     classes: int, widths: Sequence[int], window: WindowSpec, folder: Path, probe: Tensor, spacing_mm: float | None
-) -> StoredBundle:
+) -> Bundle:
     """A CT bundle of a UNet with random weights, background included in `classes`; packed into the folder.
 
     probe:      (B, 1, *S) of images as `scan` makes them, on which every class is made to win somewhere.
@@ -51,7 +51,7 @@ def organs(
         weights_sha256="",
     )
     network = seeded_unet(classes, widths, probe)
-    return StoredBundle(pack(bundle, network.state_dict(), folder, new_card(bundle, 0, "Random weights.")), folder)
+    return pack(bundle, network.state_dict(), folder, new_card(bundle, 0, "Random weights."))
 
 
 def scan(shape: Sequence[int], spacing_mm: float, path: Path) -> Tensor:

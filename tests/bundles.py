@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medseg.bundle.bundle import Bundle, PostprocessSpec, StoredBundle
+from medseg.bundle.bundle import Bundle, PostprocessSpec
 from medseg.bundle.card import new_card
 from medseg.bundle.pack import pack
 from medseg.data.preprocess import PreprocessSpec
@@ -97,9 +97,11 @@ def random_weights(bundle: Bundle, seed: int = 0) -> dict[str, Tensor]:
     return network.state_dict()
 
 
-def stored_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> StoredBundle:
+def stored_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> Bundle:
     """The bundle packed with random weights, as it is on disk."""
-    return StoredBundle(pack(bundle, random_weights(bundle, seed), folder, new_card(bundle, 0, "Not at all.")), folder)
+    return replace(
+        pack(bundle, random_weights(bundle, seed), folder, new_card(bundle, 0, "Not at all.")), folder=folder
+    )
 
 
 def random_model(bundle: Bundle, folder: Path, seed: int = 0) -> Model:

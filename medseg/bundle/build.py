@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from medseg.bundle.component import Component
 from medseg.bundle.config import NotRunError
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.quiet import quiet
 from medseg.bundle.tensors import load_state
 from medseg.bundle.trusted import TrustedPart
@@ -61,7 +61,7 @@ def _host_options(component: Component) -> dict[str, Any]:
     return {"allow_missing_keys": True} if "allow_missing_keys" in taken else {}
 
 
-def build_foreign_network(bundle: ForeignBundle) -> nn.Module:
+def build_foreign_network(bundle: MonaiBundle) -> nn.Module:
     """The network with the bundle's weights, in evaluation mode, on the CPU.
 
     Shapes are compared before anything of the size that a config claims is allocated.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, isfinite
 from pathlib import Path
 from typing import Literal
 
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.box import Box
-from medseg.domain.errors import UsageError
+from medseg.domain.errors import InputError, UsageError
 from medseg.domain.labels import LabelTable
 from medseg.domain.manifest import Case, Fold, image_digests
 from medseg.metrics.quality import QualityFit
@@ -128,6 +128,7 @@ class Bundle:
     slices:         how slices of a volume are taken for a 2-D network; None: as a DICOM series has them, else axial.
     pixel_mm:       the pixels that such slices are brought to, as those of the training were; None: as they are.
     depths:         of a UNet++, measured by `medseg bundle depths`, shallowest first.
+    folder:         that holds its files; of a bundle not yet written the current one.
     quality:        what the agreement of several answers foretells, measured by `medseg bundle quality`.
     """
 
@@ -155,11 +156,28 @@ class Bundle:
     quality: QualityFit | None = None
     localiser: Localiser | None = None
     spacing_range: SpacingRange | None = None
+    folder: Path = field(default=Path(), compare=False)
 
     def seen_of(self, cases: Iterable[Case]) -> list[Case]:
         """Those of the cases whose images trained it."""
         seen = set(self.seen)
         return [case for case in cases if not seen.isdisjoint(image_digests([case]))]
+
+    def probability_channels(self) -> list[str]:
+        """Return what the channels of probabilities are, the background first.
+
+        Raises: UsageError for bundles that number things.
+        """
+        if self.labels.kind == "instances":
+            raise UsageError(
+                f"--probabilities: bundle {self.name} numbers things and has no map for each; leave it out"
+            )
+        return ["background", *(label.name for label in self.labels)]
+
+    def require_labels(self, wanted: LabelTable, where: str) -> None:
+        """Raises: InputError unless these are the bundle's labels."""
+        if wanted != self.labels:
+            raise InputError(f"{where}: its label table is not that of bundle {self.name}; compare both")
 
     def __post_init__(self) -> None:
         if self.postprocess.decision == "instances" and self.preprocess.spacing_mm is not None:
@@ -209,11 +227,3 @@ class Bundle:
                 raise UsageError(
                     f"bundle {self.name}: region {region.name} of {region.box.size_mm} mm is no field of view"
                 )
-
-
-@dataclass(frozen=True)
-class StoredBundle:
-    """A bundle and the folder that holds its weights."""
-
-    bundle: Bundle
-    folder: Path

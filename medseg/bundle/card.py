@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medseg.bundle.bundle import Bundle, StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.pack import write_json
 from medseg.domain.errors import BundleError
 from medseg.io.files import write_text
@@ -91,7 +91,7 @@ def renew_view(card: str, bundle: Bundle) -> str:
     return "\n".join(view_line(bundle) if line.startswith(_VIEW) else line for line in card.split("\n"))
 
 
-def fill_scores(stored: StoredBundle, scores: str, summary: dict[str, float]) -> None:
+def fill_scores(stored: Bundle, scores: str, summary: dict[str, float]) -> None:
     """Put the table into the card and the means into metadata.json.
 
     Raises: BundleError if the card is missing or has lost the place for them.

@@ -14,7 +14,7 @@ from torch import nn
 
 from medseg.bundle.build import build_foreign_network
 from medseg.bundle.documents import read_document
-from medseg.bundle.foreign import ForeignBundle, config_path
+from medseg.bundle.foreign import MonaiBundle, config_path
 from medseg.bundle.steps import built_steps
 from medseg.bundle.template import load_template
 from medseg.bundle.trust import content_digest
@@ -55,15 +55,15 @@ class Check:
 
 
 def all_checks(bundle: Any) -> list[Check]:
-    """Of a StoredBundle or ForeignBundle, in the order in which they are told.
+    """Of a Bundle or MonaiBundle, in the order in which they are told.
 
     Raises: BundleError where the weights are damaged or do not fit: then there is nothing else to tell.
     """
     folder = bundle.folder
-    ours = not isinstance(bundle, ForeignBundle)
+    ours = not isinstance(bundle, MonaiBundle)
     metadata = read_document(folder / "configs" / "metadata.json").data
     config = read_document(config_path(folder)).data
-    if isinstance(bundle, ForeignBundle):
+    if isinstance(bundle, MonaiBundle):
         built_steps(bundle)
         network = build_foreign_network(bundle)
         digest = f"sha256 {bundle.weights_sha256}; the metadata name none to compare with"

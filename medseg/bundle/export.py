@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from medseg.bundle.build import build_foreign_network
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.derive import pruned
 from medseg.bundle.export_about import about_foreign, about_ours
 from medseg.bundle.export_formats import FORMATS, Format, exporters
 from medseg.bundle.export_sizes import Sizes, sizes_for
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.weights import load_network
 from medseg.domain.errors import BundleError, OutputError, UsageError
 from medseg.io.files import require_writable, whole_file
@@ -68,28 +68,28 @@ class _DiffersError(Exception):
     """The exported file does not answer as torch does."""
 
 
-def exportable(stored: StoredBundle | ForeignBundle, depth: int | None = None) -> Exportable:
+def exportable(stored: Bundle | MonaiBundle, depth: int | None = None) -> Exportable:
     """The bundle's network, of a UNet++ that of a depth.
 
     Raises: UsageError for a depth that the network has not; BundleError as `load_network`.
     """
-    if isinstance(stored, ForeignBundle):
+    if isinstance(stored, MonaiBundle):
         if depth is not None:
             raise UsageError(f"{stored.folder}: --depth is for bundles of medseg")
         return _foreign(stored)
-    spec = stored.bundle.network
+    spec = stored.network
     if depth is not None and depth != spec.greatest_depth:
-        bundle, weights = pruned(stored, depth, stored.bundle.name)
+        bundle, weights = pruned(stored, depth, stored.name)
         network = build_network(bundle.network).eval()
         network.load_state_dict(weights)
         spec = bundle.network
     else:
         network = load_network(stored)
-    sizes = sizes_for(spec.in_channels, stored.bundle.window.size, _MONAI_DIVISOR if spec.is_monai else spec.divisor)
-    return Exportable(stored.bundle.name, network, sizes, about_ours(stored.bundle, depth))
+    sizes = sizes_for(spec.in_channels, stored.window.size, _MONAI_DIVISOR if spec.is_monai else spec.divisor)
+    return Exportable(stored.name, network, sizes, about_ours(stored, depth))
 
 
-def _foreign(stored: ForeignBundle) -> Exportable:
+def _foreign(stored: MonaiBundle) -> Exportable:
     arguments = stored.network.arguments
     dims = arguments.get("spatial_dims", 2 if stored.network.name == "FlexibleUNet" else 3)
     roi = stored.inferer.arguments.get("roi_size")

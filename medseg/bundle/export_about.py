@@ -11,7 +11,7 @@ import torch
 from medseg import __version__
 from medseg.bundle.bundle import Bundle, PostprocessSpec
 from medseg.bundle.component import Component
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.data.preprocess import PreprocessSpec, entries
 from medseg.domain.labels import LabelTable
 from medseg.domain.spec import to_plain
@@ -58,7 +58,7 @@ def about_ours(bundle: Bundle, depth: int | None) -> dict[str, Any]:
     }
 
 
-def about_foreign(bundle: ForeignBundle) -> dict[str, Any]:
+def about_foreign(bundle: MonaiBundle) -> dict[str, Any]:
     """Of a bundle that somebody else wrote: its own steps, as its config has them."""
     channels = bundle.network.arguments.get("in_channels", 1)
     names = bundle.about.inputs if len(bundle.about.inputs) == channels else [f"channel {n}" for n in range(channels)]

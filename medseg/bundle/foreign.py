@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medseg.bundle.bundle import DepthScore
 from medseg.bundle.component import Component
 from medseg.bundle.config import Config, NotRunError, inside
 from medseg.bundle.documents import Document, read_document
+from medseg.bundle.foreign_labels import require_labels
 from medseg.bundle.functions import NotRun
 from medseg.bundle.tensors import load_arrays
 from medseg.domain.errors import BundleError, UsageError
+from medseg.domain.labels import LabelTable
+from medseg.domain.manifest import Case
 from medseg.io.manifest_build import sha256_of
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml")
@@ -42,7 +46,7 @@ class Description:
 
 
 @dataclass(frozen=True, eq=False)
-class ForeignBundle:
+class MonaiBundle:
     """What of a bundle is run.
 
     preprocessing, postprocessing: the transforms between reading and writing, nested Composes laid flat.
@@ -61,6 +65,22 @@ class ForeignBundle:
     postprocessing: tuple[Component, ...]
     writing: Component | None
     checkpoint: tuple[Path, str]
+
+    fold: None = None  # what trained it is not recorded, so is nothing of these
+    quality: None = None
+    depths: tuple[DepthScore, ...] = ()
+
+    def seen_of(self, cases: Iterable[Case]) -> list[Case]:
+        """Those of the cases whose images are known to have trained it: none, for it does not record them."""
+        return []
+
+    def probability_channels(self) -> list[str]:
+        """Raises: UsageError: which channels are probabilities is not known."""
+        raise UsageError(f"--probabilities: {self.folder} is no bundle of medseg; leave it out")
+
+    def require_labels(self, wanted: LabelTable, where: str) -> None:
+        """Raises: InputError unless the bundle has each of the labels, by the same value and, capitals aside, name."""
+        require_labels(self, wanted, where)
 
     @property
     def name(self) -> str:
@@ -89,7 +109,7 @@ def config_path(folder: Path) -> Path:
     return found[0] if found else folder / "configs" / CONFIGS[0]
 
 
-def read_foreign(folder: Path, overrides: Mapping[str, Any] | None = None) -> ForeignBundle:
+def read_foreign(folder: Path, overrides: Mapping[str, Any] | None = None) -> MonaiBundle:
     """The bundle of a folder; nothing of it is imported, evaluated by Python or unpickled as other than tensors.
 
     overrides: values by id ("inferer#overlap"), of the inferer's own arguments and of `displayable_configs`.
@@ -115,7 +135,7 @@ def read_foreign(folder: Path, overrides: Mapping[str, Any] | None = None) -> Fo
         if step.name == "Invertd" and (compose is None or step.arguments.get("transform") is not compose):
             raise NotRunError(f"{step.place}: Invertd has to invert the Compose of id preprocessing")
     network = config.value("network_def" if "network_def" in config else "network")
-    return ForeignBundle(
+    return MonaiBundle(
         about=about,
         folder=folder,
         config=document.path,

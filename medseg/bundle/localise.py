@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.bundle import configs
-from medseg.bundle.bundle import Localiser, Region, StoredBundle
+from medseg.bundle.bundle import Bundle, Localiser, Region
 from medseg.bundle.card import renew_view
 from medseg.bundle.pack import write_json
 from medseg.bundle.template import TEMPLATE, read_template, template_digest
@@ -21,7 +21,7 @@ from medseg.io.files import whole_file, write_text
 _WORST_CORRELATION, _SCALE, _WORST_COVERAGE = 0.6, (0.7, 1.4), 0.6
 
 
-def add_localiser(stored: StoredBundle, template: Path, licence: Path, regions: Sequence[Region]) -> StoredBundle:
+def add_localiser(stored: Bundle, template: Path, licence: Path, regions: Sequence[Region]) -> Bundle:
     """The bundle with a localiser and the next minor version, written to its folder.
 
     Raises: UsageError if the licence cannot be read or the regions do not suit the bundle; BundleError if the
@@ -30,7 +30,7 @@ def add_localiser(stored: StoredBundle, template: Path, licence: Path, regions: 
     read_template(template)
     localiser = Localiser(template_digest(template), tuple(regions), _WORST_CORRELATION, _SCALE, _WORST_COVERAGE)
     major, minor, _ = _version(stored)
-    bundle = replace(stored.bundle, version=f"{major}.{minor + 1}.0", localiser=localiser)
+    bundle = replace(stored, version=f"{major}.{minor + 1}.0", localiser=localiser)
     try:
         terms = licence.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -53,12 +53,12 @@ def add_localiser(stored: StoredBundle, template: Path, licence: Path, regions: 
     write_text(stored.folder / "docs" / "template_license.txt", terms)
     write_text(card, renew_view(text, bundle))
     write_json(metadata_json, metadata)
-    return StoredBundle(bundle, stored.folder)
+    return replace(bundle, folder=stored.folder)
 
 
-def _version(stored: StoredBundle) -> tuple[int, int, int]:
+def _version(stored: Bundle) -> tuple[int, int, int]:
     try:
-        major, minor, patch = map(int, stored.bundle.version.split("."))
+        major, minor, patch = map(int, stored.version.split("."))
     except ValueError as error:
-        raise BundleError(f"{stored.folder}: its version {stored.bundle.version!r} is not of the form 1.2.3") from error
+        raise BundleError(f"{stored.folder}: its version {stored.version!r} is not of the form 1.2.3") from error
     return major, minor, patch

@@ -22,7 +22,7 @@ _LICENCE = "Code and weights: Apache License 2.0, https://www.apache.org/license
 
 
 def pack(bundle: Bundle, weights: dict[str, Tensor], folder: Path, card: str) -> Bundle:
-    """Write the bundle's folder and return the bundle with its digest.
+    """Write the bundle's folder and return the bundle with its digest and folder.
 
     card: docs/README.md; `medseg evaluate --card` fills its scores.
     Raises: OutputError if the folder exists or cannot be written; UsageError if the bundle has a localiser.
@@ -34,7 +34,7 @@ def pack(bundle: Bundle, weights: dict[str, Tensor], folder: Path, card: str) ->
     require_writable(folder.parent)
     folder.parent.mkdir(parents=True, exist_ok=True)
     content = weights_bytes(weights)
-    bundle = replace(bundle, weights_sha256=hashlib.sha256(content).hexdigest())
+    bundle = replace(bundle, weights_sha256=hashlib.sha256(content).hexdigest(), folder=folder)
     temporary = Path(mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
         temporary.chmod(0o755)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from medseg.bundle.component import Component
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.lambdas import Lambda
 from medseg.windows import WindowSpec
 from medseg.windows.placement import PlacementName, Weighting
@@ -64,7 +64,7 @@ class Program:
         return f"{words}{head} on slabs" + (f", {rest} on the full volume by MONAI" if rest else "")
 
 
-def program(bundle: ForeignBundle) -> Program:
+def program(bundle: MonaiBundle) -> Program:
     """The way that gives what the bundle's own order gives, as streamed as can be."""
     steps = bundle.postprocessing
     count = next((n for n, step in enumerate(steps) if not is_pointwise(step)), len(steps))

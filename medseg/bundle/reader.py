@@ -16,10 +16,9 @@ from medseg.bundle.bundle import (
     PostprocessSpec,
     SliceKind,
     SpacingRange,
-    StoredBundle,
 )
 from medseg.bundle.documents import read_document
-from medseg.bundle.foreign import ForeignBundle, read_foreign
+from medseg.bundle.foreign import MonaiBundle, read_foreign
 from medseg.bundle.words import short
 from medseg.data.preprocess import PreprocessSpec
 from medseg.domain.errors import BundleError, UsageError
@@ -34,7 +33,7 @@ Part = TypeVar("Part")
 _READ = ("network_def", "preprocessing", "inferer", "postprocessing")
 
 
-def read_any(folder: Path, overrides: Mapping[str, Any] | None = None) -> StoredBundle | ForeignBundle:
+def read_any(folder: Path, overrides: Mapping[str, Any] | None = None) -> Bundle | MonaiBundle:
     """One of our bundles, told by what metadata.json holds under "medseg", or somebody else's.
 
     Raises: BundleError, and UsageError for overrides of what is not to be set.
@@ -46,7 +45,7 @@ def read_any(folder: Path, overrides: Mapping[str, Any] | None = None) -> Stored
     return read_bundle(folder)
 
 
-def read_bundle(folder: Path) -> StoredBundle:
+def read_bundle(folder: Path) -> Bundle:
     """The bundle that its two config files describe.
 
     Raises: BundleError if a file is missing or damaged, or if the network, the preprocessing, the windows or the
@@ -65,7 +64,7 @@ def read_bundle(folder: Path) -> StoredBundle:
             forms.append(configs.slab_inferer(bundle))
         if config[name] not in forms:
             raise BundleError(f"{folder}: {name} in configs/inference.json has a form that this version cannot run")
-    return StoredBundle(bundle, folder)
+    return dataclasses.replace(bundle, folder=folder)
 
 
 def _understand(metadata: dict[str, Any], config: dict[str, Any]) -> Bundle:

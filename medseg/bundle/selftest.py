@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.documents import read_document
 from medseg.bundle.words import short
 from medseg.domain.errors import BundleError, OutputError, UsageError
@@ -50,13 +50,13 @@ class SelfTest:
                 raise UsageError(f"{short(version)!r} is no version")
 
 
-def file_names(stored: StoredBundle) -> tuple[str, str]:
+def file_names(stored: Bundle) -> tuple[str, str]:
     """Of the image and of the answer."""
-    ending = "nii.gz" if stored.bundle.network.spatial_dims == 3 else "png"
+    ending = "nii.gz" if stored.network.spatial_dims == 3 else "png"
     return f"input.{ending}", f"answer.{ending}"
 
 
-def read_self_test(stored: StoredBundle) -> SelfTest | None:
+def read_self_test(stored: Bundle) -> SelfTest | None:
     """What a bundle says of its self-test, whose files have their digests and are small; None where it has none.
 
     Raises: BundleError for links, other files, sizes and digests, and for weights that did not give the answer.
@@ -76,10 +76,10 @@ def read_self_test(stored: StoredBundle) -> SelfTest | None:
         raise BundleError(
             f"{folder / FACTS}: {short(str(error), 200)}; make it again: medseg bundle selftest"
         ) from error
-    if told.weights_sha256 != stored.bundle.weights_sha256:
+    if told.weights_sha256 != stored.weights_sha256:
         raise BundleError(
             f"{folder / FACTS}: made with weights {told.weights_sha256[:12]}..., the bundle's are "
-            f"{stored.bundle.weights_sha256[:12]}...; make it again: medseg bundle selftest"
+            f"{stored.weights_sha256[:12]}...; make it again: medseg bundle selftest"
         )
     for name, wanted in zip(names, (told.input_sha256, told.answer_sha256), strict=True):
         if (digest := file_digest(folder / name)) != wanted:
@@ -90,7 +90,7 @@ def read_self_test(stored: StoredBundle) -> SelfTest | None:
     return told
 
 
-def store_self_test(stored: StoredBundle, made: Path, facts: SelfTest) -> None:
+def store_self_test(stored: Bundle, made: Path, facts: SelfTest) -> None:
     """Put the two files of the folder `made` and what is said of them into the bundle, in place of what was there.
 
     Raises: UsageError for files that are too large; OutputError if the bundle's folder cannot be written.

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from medseg.bundle.build import build, build_transforms
 from medseg.bundle.component import Component
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.functions import NotRun
 from medseg.bundle.program import program
 from medseg.bundle.quiet import quiet
@@ -38,17 +38,17 @@ class Steps:
     volume: list[Step]
 
 
-_built: WeakKeyDictionary[ForeignBundle, Steps] = WeakKeyDictionary()
+_built: WeakKeyDictionary[MonaiBundle, Steps] = WeakKeyDictionary()
 
 
-def built_steps(bundle: ForeignBundle) -> Steps:
+def built_steps(bundle: MonaiBundle) -> Steps:
     """The transforms, built once for a bundle: an inverse knows the very objects whose work it undoes."""
     if bundle not in _built:
         _built[bundle] = _build(bundle)
     return _built[bundle]
 
 
-def _build(bundle: ForeignBundle) -> Steps:
+def _build(bundle: MonaiBundle) -> Steps:
     from monai.transforms.compose import Compose
 
     before = build_transforms(bundle.preprocessing)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import medseg
 from medseg.bundle import configs
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.pack import write_json
 from medseg.bundle.weights import load_network
 from medseg.bundle.words import short
@@ -20,7 +20,7 @@ _COMMAND = ("-m", "monai.bundle", "run", "run", "--config_file", "configs/infere
 _CPU = ("--device", "$torch.device('cpu')")
 
 
-def stock_answer(stored: StoredBundle, image: Path, work: Path) -> Path:
+def stock_answer(stored: Bundle, image: Path, work: Path) -> Path:
     """The mask that stock MONAI writes of the image, in fp32 on the CPU.
 
     The config that it evaluates is the one this program writes of the bundle, never the bundle's file.
@@ -32,7 +32,7 @@ def stock_answer(stored: StoredBundle, image: Path, work: Path) -> Path:
     (work / "images").mkdir()
     shutil.copyfile(stored.folder / "models" / "model.pt", work / "models" / "model.pt")
     shutil.copyfile(image, work / "images" / image.name)
-    write_json(work / "configs" / "inference.json", configs.inference_config(stored.bundle))
+    write_json(work / "configs" / "inference.json", configs.inference_config(stored))
     path = os.pathsep.join(filter(None, (str(Path(medseg.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(

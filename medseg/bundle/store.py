@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from medseg.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from medseg.bundle.bundle import StoredBundle
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.bundle import Bundle
+    from medseg.bundle.foreign import MonaiBundle
 
 
 def bundle_folders() -> list[Path]:
@@ -33,7 +33,7 @@ def list_bundles() -> list[Path]:
     return list(found.values())
 
 
-def find_bundle(name: str) -> StoredBundle:
+def find_bundle(name: str) -> Bundle:
     """Our bundle of that name, or in that folder.
 
     Raises: UsageError for an unknown one, naming those there are; BundleError if it is damaged or somebody else's.
@@ -43,9 +43,7 @@ def find_bundle(name: str) -> StoredBundle:
     return read_bundle(find_folder(name))
 
 
-def find_any(
-    name: str, overrides: Mapping[str, Any] | None = None, trusted: bool = False
-) -> StoredBundle | ForeignBundle:
+def find_any(name: str, overrides: Mapping[str, Any] | None = None, trusted: bool = False) -> Bundle | MonaiBundle:
     """As `find_bundle`, also for bundles in MONAI's format that somebody else wrote, and for zips of them.
 
     overrides: values by id that the user sets, such as {"inferer#overlap": 0.6}.

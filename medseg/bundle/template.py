@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.domain.errors import BundleError, InputError
 from medseg.domain.volume import Volume
 
@@ -15,16 +15,16 @@ TEMPLATE = Path("models") / "template.nii.gz"
 _MOST_BYTES, _MOST_VOXELS = 8 << 20, 200**3
 
 
-def load_template(stored: StoredBundle) -> Volume | None:
+def load_template(stored: Bundle) -> Volume | None:
     """The template (1, *S), uint8, or None where the bundle has no localiser.
 
     Raises: BundleError if the file is missing, has another digest or is no template.
     """
-    if stored.bundle.localiser is None:
+    if stored.localiser is None:
         return None
     path = stored.folder / TEMPLATE
     digest = template_digest(path)
-    wanted = stored.bundle.localiser.template_sha256
+    wanted = stored.localiser.template_sha256
     if digest != wanted:
         raise BundleError(
             f"{path}: sha256 is {digest[:12]}..., metadata.json says {wanted[:12]}...; "

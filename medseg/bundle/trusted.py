@@ -11,7 +11,7 @@ from typing import Any
 
 from medseg.bundle.component import Component
 from medseg.bundle.config import inside
-from medseg.bundle.foreign import ForeignBundle, checkpoint_ids, config_path, describe, read_config_document
+from medseg.bundle.foreign import MonaiBundle, checkpoint_ids, config_path, describe, read_config_document
 from medseg.bundle.functions import NotRun
 from medseg.bundle.quiet import quiet
 from medseg.bundle.targets import Target
@@ -25,7 +25,7 @@ class TrustedPart(Component):
     built: Any = field(default=None, repr=False)
 
 
-def read_trusted(folder: Path, overrides: Mapping[str, Any] | None = None) -> ForeignBundle:
+def read_trusted(folder: Path, overrides: Mapping[str, Any] | None = None) -> MonaiBundle:
     """The bundle as stock MONAI understands it. This runs code of the bundle: ask `trust` first.
 
     Raises: BundleError, with what MONAI or the bundle's code says where it fails.
@@ -57,7 +57,7 @@ def _code_of(folder: Path) -> Iterator[None]:
         sys.path[:], sys.dont_write_bytecode = before, written
 
 
-def _parts(folder: Path, about: Any, config: Path, data: dict[str, Any]) -> ForeignBundle:
+def _parts(folder: Path, about: Any, config: Path, data: dict[str, Any]) -> MonaiBundle:
     from monai.bundle import ConfigParser
 
     parser = ConfigParser({**data, "bundle_root": str(folder)})
@@ -79,7 +79,7 @@ def _parts(folder: Path, about: Any, config: Path, data: dict[str, Any]) -> Fore
     saving = [_saving(step, config) for step in after if _is(step, "SaveImaged")]
     if len(loading) != 1 or len(saving) > 1:
         raise BundleError(f"{config}: has to load once, and to save at most once")
-    return ForeignBundle(
+    return MonaiBundle(
         about=about,
         folder=folder,
         config=config,

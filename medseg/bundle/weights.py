@@ -8,7 +8,7 @@ import io
 import torch
 from torch import Tensor, nn
 
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.domain.errors import BundleError
 from medseg.networks.build import build_network
 
@@ -16,7 +16,7 @@ _MOST_BYTES = 2 << 30
 _LARGE_BYTES = 25_000_000  # what a bundle of the model zoo's kind may hold
 
 
-def load_network(stored: StoredBundle) -> nn.Module:
+def load_network(stored: Bundle) -> nn.Module:
     """The network with the bundle's weights, in evaluation mode, on the CPU.
 
     Raises: BundleError if the file is missing, has another digest, holds more than tensors or does not fit.
@@ -29,15 +29,15 @@ def load_network(stored: StoredBundle) -> nn.Module:
     except OSError as error:
         raise BundleError(f"{path}: the weights cannot be read ({error.strerror}); copy the bundle again") from error
     digest = hashlib.sha256(content).hexdigest()
-    if digest != stored.bundle.weights_sha256:
+    if digest != stored.weights_sha256:
         raise BundleError(
-            f"{path}: sha256 is {digest[:12]}..., metadata.json says {stored.bundle.weights_sha256[:12]}...; "
+            f"{path}: sha256 is {digest[:12]}..., metadata.json says {stored.weights_sha256[:12]}...; "
             "the file was changed or damaged; copy the bundle again"
         )
     try:
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         with torch.device("meta"):  # sizes a config claims are compared before they are allocated
-            network = build_network(stored.bundle.network)
+            network = build_network(stored.network)
         network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
     except MemoryError:
         raise

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from medseg.domain.labels import LabelTable
     from medseg.domain.report import Report
     from medseg.domain.volume import Volume
-    from medseg.inference.foreign import ForeignModel
-    from medseg.inference.model import Model
-    from medseg.inference.prepare import Prepared
+    from medseg.inference.model import Model, Prepared
     from medseg.inference.result import Segmentation
     from medseg.io.journal import Journal
 
@@ -41,7 +39,7 @@ class Batch:
     bundle_sha256, settings_sha256: what the outputs follow from beside the input, where there is a journal.
     """
 
-    model: Model | ForeignModel
+    model: Model
     images: dict[str, Path]
     boxes: tuple[Box, ...]
     doubts: Doubts
@@ -157,7 +155,6 @@ class _Steps:
         from medseg.cli.writing import rehearse_masks
         from medseg.domain.journal import Work
         from medseg.inference.clock import Clock
-        from medseg.inference.prepare import prepare
         from medseg.io.digest import unchanged
 
         batch, clock = self.batch, Clock()
@@ -173,7 +170,7 @@ class _Steps:
             forms = [form for form, _ in plan.masks]
             headers = rehearse_masks(forms, volume, self._table(), self._algorithm(), str(plan.source))
             taken = beside.prepared.need_bytes if beside is not None and beside.prepared is not None else 0
-            prepared = prepare(volume, batch.model, batch.boxes, str(plan.source), clock, taken)
+            prepared = batch.model.prepare(volume, batch.boxes, str(plan.source), clock, taken)
         return _Ready(work, volume, prepared, headers=headers)
 
     def work(self, plan: Plan, ready: _Ready) -> _Ready:
@@ -181,14 +178,14 @@ class _Steps:
         from medseg.cli import progress
         from medseg.cli.probabilities import probability_maps
         from medseg.domain.journal import Entry
-        from medseg.inference.segment import expected_windows, segment_prepared
+        from medseg.inference.segment import segment_prepared
 
         if ready.prepared is None or ready.volume is None:
             return ready
         batch = self.batch
         if batch.journal is not None:
             batch.journal.append(Entry(plan.names[0], plan.case, "started", ready.work, dict.fromkeys(plan.names, "")))
-        total = 0 if batch.boxes else expected_windows(ready.volume, batch.model.bundle)
+        total = 0 if batch.boxes else batch.model.expected_windows(ready.volume)
         with (
             _memory_of(plan),
             probability_maps(plan, ready.volume, batch.model) as put,

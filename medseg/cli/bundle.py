@@ -40,18 +40,18 @@ def info(bundle: Annotated[str, typer.Argument(help="A bundle's name or folder."
     """What a bundle takes, gives and scored."""
     import json
 
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.foreign import MonaiBundle
     from medseg.bundle.store import find_any
     from medseg.domain.words import counted
 
     stored = find_any(bundle)
-    if isinstance(stored, ForeignBundle):
+    if isinstance(stored, MonaiBundle):
         from medseg.cli.foreign import facts_of
 
         for name, fact in facts_of(stored).items():
             print(f"{name:14} {fact}")
         return
-    value = stored.bundle
+    value = stored
     metadata = json.loads((stored.folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
     of = f"{value.network.members} of " if value.network.members > 1 else ""
     scores = ", ".join(f"{name} {score}" for name, score in dict(metadata.get("eval_metrics") or {}).items())
@@ -114,13 +114,13 @@ def selftest(
     about: Annotated[str, typer.Option(help="What the image is and who may use it; stored with it.")] = "",
 ) -> None:
     """Store an image and stock MONAI's mask of it in a bundle; `check` then compares. For bundles of medseg."""
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.foreign import MonaiBundle
     from medseg.bundle.store import find_any
     from medseg.domain.errors import BundleError
     from medseg.inference.selftest import make_self_test
 
     stored = find_any(bundle)
-    if isinstance(stored, ForeignBundle):
+    if isinstance(stored, MonaiBundle):
         raise BundleError(
             f"{stored.folder}: is no bundle of medseg; stock MONAI, which makes self-tests, is not run on it"
         )
@@ -146,7 +146,7 @@ def localise(
         name, _, box = text.partition("=")
         regions.append(Region(name, parse_box(box, f"--region {name}=")))
     changed = add_localiser(find_bundle(bundle), template, licence, regions)
-    print(f"{changed.folder}: version {changed.bundle.version}, with a localiser", file=sys.stderr)
+    print(f"{changed.folder}: version {changed.version}, with a localiser", file=sys.stderr)
 
 
 @app.command("trust")

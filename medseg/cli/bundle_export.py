@@ -23,7 +23,7 @@ def export(
     from medseg.bundle.export import export as write
     from medseg.bundle.export import export_files, exportable
     from medseg.bundle.export_formats import FORMATS
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.foreign import MonaiBundle
     from medseg.bundle.store import find_any
     from medseg.cli.outputs import require_no_input
     from medseg.domain.errors import UsageError
@@ -37,7 +37,7 @@ def export(
     path = output if output.suffix == ending else output / f"{what.name}{ending}"
     if output.suffix and output.suffix != ending and not output.is_dir():
         raise UsageError(f"-o {output}: a file of {form} ends in {ending}")
-    weights = stored.checkpoint[0] if isinstance(stored, ForeignBundle) else stored.folder / "models" / "model.pt"
+    weights = stored.checkpoint[0] if isinstance(stored, MonaiBundle) else stored.folder / "models" / "model.pt"
     read = [weights, *stored.folder.glob("configs/*"), Path(bundle)]
     require_no_input(export_files(form, path), read)
     done = write(what, form, path, overwrite)

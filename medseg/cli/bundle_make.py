@@ -36,7 +36,7 @@ def pack_joined(bundles: list[str], output: Path, how: str) -> None:
 
     parts = [find_bundle(bundle) for bundle in bundles]
     bundle, weights = joined(parts, output.resolve().name)
-    names = ", ".join(f"`{part.bundle.name}`" for part in parts)
+    names = ", ".join(f"`{part.name}`" for part in parts)
     _pack(bundle, weights, output, f"The mean of the answers of {names}, {how}.")
 
 
@@ -52,7 +52,7 @@ def prune(
 
     stored = find_bundle(bundle)
     smaller, weights = pruned(stored, depth, output.name)
-    _pack(smaller, weights, output, f"`{stored.bundle.name}`, pruned to depth {depth} by `medseg bundle prune`.")
+    _pack(smaller, weights, output, f"`{stored.name}`, pruned to depth {depth} by `medseg bundle prune`.")
 
 
 @app.command("depths")
@@ -68,22 +68,22 @@ def depths(
     from statistics import fmean, median
 
     from medseg.bundle.bundle import DepthScore
+    from medseg.bundle.depth import fast_depth
     from medseg.bundle.derive import parameters_of_depth
     from medseg.bundle.renew import renew
     from medseg.bundle.store import find_bundle
     from medseg.cli.evaluating import Settings, evaluate_bundle, require_some
     from medseg.domain.errors import UsageError
     from medseg.domain.wishes import Wishes
-    from medseg.inference.model import fast_depth
     from medseg.io.manifest import read_manifest
     from medseg.metrics.table import case_means
 
     _require_other_than_train(split)
     _require_folder(bundle)
     stored = find_bundle(bundle)
-    greatest = stored.bundle.network.greatest_depth
+    greatest = stored.network.greatest_depth
     if greatest is None:
-        raise UsageError(f"{stored.folder}: its {stored.bundle.network.preset} has one depth; nothing to measure")
+        raise UsageError(f"{stored.folder}: its {stored.network.preset} has one depth; nothing to measure")
     described, found = read_manifest(manifest), []
     for depth in range(1, greatest + 1):
         settings = Settings(manifest, described, split, 1.0, None, device, "auto", threads, quiet, Wishes(depth=depth))
@@ -94,7 +94,7 @@ def depths(
         found.append(DepthScore(depth, round(score, 4), round(seconds, 4), parameters_of_depth(stored, depth)))
         print(f"depth {depth}: Dice {score:.4f}, {seconds:.3f} s a case, {found[-1].parameters / 1e6:.2f} M parameters")
     renew(stored, depths=tuple(found))
-    print(f"--fast: head {fast_depth(find_bundle(bundle))} answers")
+    print(f"--fast: head {fast_depth(tuple(found), stored.name)} answers")
 
 
 @app.command("quality")

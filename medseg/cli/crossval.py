@@ -67,7 +67,7 @@ def crossval(
         _require_trained_on(folder, part)
     scored = [_scores(folder, manifest, data, device, threads, quiet, join) for folder in bundles]
     table = pooled([ScoreTable.from_dict(one) for one in scored])
-    weights_sha256 = [find_bundle(str(folder)).bundle.weights_sha256 for folder in bundles]
+    weights_sha256 = [find_bundle(str(folder)).weights_sha256 for folder in bundles]
     facts = {
         "manifest": manifest.stem,
         "folds": folds,
@@ -155,7 +155,7 @@ def _require_trained_on(folder: Path, part: Manifest) -> None:
     from medseg.domain.errors import UsageError
     from medseg.domain.manifest import image_digests
 
-    if find_bundle(str(folder)).bundle.seen != image_digests(part.part("train")):
+    if find_bundle(str(folder)).seen != image_digests(part.part("train")):
         raise UsageError(f"{folder}: was trained on other images than this fold has; choose another -o")
 
 
@@ -252,13 +252,13 @@ def _scores(
     from medseg.io.manifest import read_manifest
 
     stored = find_bundle(str(folder))
-    wishes = Wishes(quality=compare and bool(stored.bundle.flip_axes))
+    wishes = Wishes(quality=compare and bool(stored.flip_axes))
     kept = folder / "docs" / f"scores_{HELD_OUT}.json"
     if kept.exists():
         found = json.loads(kept.read_text(encoding="utf-8"))
         pictured = "pictures" in found and all((folder.parent / name).is_file() for name in found["pictures"].values())
         enough = pictured and ("agreements" in found or not wishes.quality)
-        if enough and found.get("weights_sha256") == stored.bundle.weights_sha256:
+        if enough and found.get("weights_sha256") == stored.weights_sha256:
             return found
     settings = Settings(manifest, read_manifest(manifest), HELD_OUT, 1.0, data, device, "auto", threads, quiet, wishes)
     done = evaluate_bundle(stored, settings.cases_for(stored), settings)

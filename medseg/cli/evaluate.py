@@ -38,7 +38,7 @@ def evaluate(
     from medseg.cli.memory import keep_freed_memory
 
     keep_freed_memory()
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.foreign import MonaiBundle
     from medseg.bundle.store import find_any
     from medseg.cli.evaluating import HELD_OUT, Settings, evaluate_bundle, fill_own_card, require_some, write_tables
     from medseg.cli.outputs import require_no_input
@@ -53,7 +53,7 @@ def evaluate(
     if card and (tta or depth):
         raise UsageError("--card: a card tells scores of the bundle as `segment` runs it; leave out --tta and --depth")
     stored = find_any(bundle)
-    if isinstance(stored, ForeignBundle) and (card or output is None):
+    if isinstance(stored, MonaiBundle) and (card or output is None):
         raise UsageError(
             f"bundle {stored.name} is somebody else's and stays as it is: give -o FOLDER for the tables, and no --card"
         )

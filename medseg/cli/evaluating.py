@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,13 +13,10 @@ from medseg.domain.wishes import NO_WISHES, Wishes
 if TYPE_CHECKING:
     import torch
 
-    from medseg.backends.precision import Precision
-    from medseg.bundle.bundle import Bundle, StoredBundle
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.bundle import Bundle
+    from medseg.bundle.foreign import MonaiBundle
     from medseg.domain.manifest import Case, Manifest, Split
-    from medseg.domain.volume import Volume
     from medseg.inference.evaluate import Evaluated
-    from medseg.inference.result import Segmentation
     from medseg.metrics.table import Refused, ScoreTable
     from medseg.reports.gallery import Gallery
 
@@ -51,18 +48,16 @@ class Settings:
         root = data_root(self.described, self.manifest, self.data)
         return [path for case in cases for path in case_paths(case, root)]
 
-    def cases_for(self, stored: StoredBundle | ForeignBundle) -> tuple[Case, ...]:
+    def cases_for(self, stored: Bundle | MonaiBundle) -> tuple[Case, ...]:
         """The cases of the split; "held-out": those of the fold that did not train the bundle.
 
         Raises: UsageError for an unknown split, or one whose cases trained the bundle; InputError
         if it has no cases, or labels or a modality that are not the bundle's.
         """
-        from medseg.bundle.foreign import ForeignBundle
         from medseg.domain.errors import InputError, UsageError
         from medseg.domain.manifest import SPLITS, held_out, is_other_modality
 
-        own = None if isinstance(stored, ForeignBundle) else stored.bundle
-        name, fold = stored.name if isinstance(stored, ForeignBundle) else stored.bundle.name, own.fold if own else None
+        name, fold = stored.name, stored.fold
         if self.split not in (*SPLITS, HELD_OUT, ALL):
             raise UsageError(f"--split {self.split}: give {', '.join((*SPLITS, HELD_OUT, ALL))}")
         if self.split == HELD_OUT:
@@ -75,15 +70,10 @@ class Settings:
             cases = self.described.part(cast("Split", self.split))
         if not cases:
             raise InputError(f"{self.manifest}: has no {self.split} cases")
-        if own and (fold or self.split != "train"):
-            _require_unseen(own, cases, self.split)
-        if isinstance(stored, ForeignBundle):
-            from medseg.inference.foreign_labels import require_labels
-
-            require_labels(stored, self.described.labels, str(self.manifest))
-        elif self.described.labels != stored.bundle.labels:
-            raise InputError(f"{self.manifest}: its label table is not that of bundle {name}; compare both")
-        takes = stored.modality if isinstance(stored, ForeignBundle) else stored.bundle.modality
+        if fold or self.split != "train":
+            _require_unseen(stored, cases, self.split)
+        stored.require_labels(self.described.labels, str(self.manifest))
+        takes = stored.modality
         if is_other_modality(self.described.modality, takes):
             raise InputError(
                 f"{self.manifest}: its images are {self.described.modality}, bundle {name} is for {takes}; if they are "
@@ -92,7 +82,7 @@ class Settings:
         return cases
 
 
-def _require_unseen(bundle: Bundle, cases: tuple[Case, ...], split: str) -> None:
+def _require_unseen(bundle: Bundle | MonaiBundle, cases: tuple[Case, ...], split: str) -> None:
     """Raises: UsageError where images among the cases trained the bundle, or may have."""
     from medseg.domain.errors import UsageError
 
@@ -116,7 +106,7 @@ class Evaluation:
     facts: plain data that stand above the scores in the JSON file.
     """
 
-    stored: StoredBundle | ForeignBundle
+    stored: Bundle | MonaiBundle
     evaluated: Evaluated
     facts: dict[str, Any]
     gallery: Gallery
@@ -142,7 +132,7 @@ def write_tables(folder: Path, name: str, plain: dict[str, Any], table: ScoreTab
     write_text(folder / f"{name}.csv", table.to_csv())
 
 
-def fill_card(stored: StoredBundle, table: ScoreTable, told: str, distance_unit: str, ways: str, command: str) -> None:
+def fill_card(stored: Bundle, table: ScoreTable, told: str, distance_unit: str, ways: str, command: str) -> None:
     """Put a table into a bundle's card, with the medseg command that measured it.
 
     told: which cases they are; ways: precisions and devices.
@@ -158,18 +148,19 @@ def fill_card(stored: StoredBundle, table: ScoreTable, told: str, distance_unit:
     fill_scores(stored, text, {name: round(value.mean, 4) for name, value in overall.items() if value.counted})
 
 
-def evaluate_bundle(stored: StoredBundle | ForeignBundle, cases: tuple[Case, ...], settings: Settings) -> Evaluation:
+def evaluate_bundle(stored: Bundle | MonaiBundle, cases: tuple[Case, ...], settings: Settings) -> Evaluation:
     """Segment and score the cases; each refused one is told on stderr and the others go on.
 
     Raises: what is no refusal of a single case.
     """
     from medseg import __version__
     from medseg.backends.precision import choose_precision
-    from medseg.bundle.foreign import ForeignBundle
     from medseg.cli import progress
     from medseg.cli.device import choose_device
     from medseg.data.dataset import load_case
     from medseg.inference.evaluate import ScoredCase, evaluate_cases
+    from medseg.inference.model import load_model
+    from medseg.inference.segment import segment
     from medseg.io.manifest import data_root
     from medseg.io.manifest_build import sha256_of
     from medseg.metrics.ranking import badness, leading_metric
@@ -181,11 +172,7 @@ def evaluate_bundle(stored: StoredBundle | ForeignBundle, cases: tuple[Case, ...
     root = data_root(described, settings.manifest, settings.data)
     chosen: torch.device = choose_device(settings.device, settings.threads)
     precision = choose_precision(settings.precision, chosen)
-    run, told, asked = (
-        _foreign(stored, chosen, precision, settings.wishes)
-        if isinstance(stored, ForeignBundle)
-        else _ours(stored, chosen, precision, settings.wishes)
-    )
+    model = load_model(stored, chosen, precision, settings.wishes)
     gallery = Gallery()
     with progress.bar("evaluating", len(cases), settings.quiet) as advance:
 
@@ -206,7 +193,7 @@ def evaluate_bundle(stored: StoredBundle | ForeignBundle, cases: tuple[Case, ...
         evaluated = evaluate_cases(
             cases,
             lambda case: load_case(described, case, root),
-            run,
+            lambda volume, name: segment(volume, model, name=name),
             described.labels,
             root,
             settings.tolerance,
@@ -214,65 +201,23 @@ def evaluate_bundle(stored: StoredBundle | ForeignBundle, cases: tuple[Case, ...
             tell,
         )
     facts = {
-        **told,
+        "bundle": stored.name,
+        "version": stored.version,
+        "weights_sha256": stored.weights_sha256,
+        "network": model.network_name,
+        "parameters": model.parameters,
         "manifest": described.name,
         "manifest_sha256": sha256_of(settings.manifest),
         "split": settings.split,
         "cases": len(cases),
         "device": str(chosen.type),
         "precision": precision,
-        "asked for": asked,
+        "asked for": dict(model.settings),
         "tolerance": settings.tolerance,
         "distance_unit": evaluated.distance_unit,
         "medseg_version": __version__,
     }
     return Evaluation(stored, evaluated, facts, gallery)
-
-
-Run = Callable[["Volume", str], "Segmentation"]
-
-
-def _ours(
-    stored: StoredBundle, device: torch.device, precision: Precision, wishes: Wishes
-) -> tuple[Run, dict[str, Any], dict[str, Any]]:
-    """How a case is segmented, facts of the bundle, and what was asked for beside it."""
-    from medseg.bundle.weights import load_network
-    from medseg.inference.model import load_model
-    from medseg.inference.segment import segment
-
-    model = load_model(stored, device, precision, wishes)
-    facts = {
-        "bundle": stored.bundle.name,
-        "version": stored.bundle.version,
-        "weights_sha256": stored.bundle.weights_sha256,
-        "network": stored.bundle.network.preset,
-        "parameters": sum(value.numel() for value in load_network(stored).parameters()),
-    }
-    return (lambda volume, name: segment(volume, model, name=name)), facts, dict(model.settings)
-
-
-def _foreign(
-    bundle: ForeignBundle, device: torch.device, precision: Precision, wishes: Wishes
-) -> tuple[Run, dict[str, Any], dict[str, Any]]:
-    """The same of a bundle that somebody else wrote.
-
-    Raises: UsageError for wishes that only networks of this project fulfil.
-    """
-    from medseg.bundle.build import build_foreign_network
-    from medseg.domain.errors import UsageError
-    from medseg.inference.foreign import load_foreign, segment_foreign
-
-    if wishes != NO_WISHES:
-        raise UsageError(f"--tta and --depth are for bundles of this project; {bundle.name} is somebody else's")
-    model = load_foreign(bundle, device, precision)
-    facts = {
-        "bundle": bundle.name,
-        "version": bundle.version,
-        "weights_sha256": bundle.weights_sha256,
-        "network": bundle.network.name,
-        "parameters": sum(value.numel() for value in build_foreign_network(bundle).parameters()),
-    }
-    return (lambda volume, name: segment_foreign(volume, model, name=name)), facts, {}
 
 
 def require_some(done: Evaluation) -> None:
@@ -288,13 +233,13 @@ def fill_own_card(done: Evaluation, manifest: Path) -> None:
 
     It was scored as `segment` runs it.
     """
-    stored, table, facts = cast("StoredBundle", done.stored), done.table, done.facts
+    stored, table, facts = cast("Bundle", done.stored), done.table, done.facts
     named = manifest.name if manifest.is_absolute() else manifest.as_posix()
-    command = f"evaluate {stored.bundle.name} {named} --split {facts['split']} --card"
+    command = f"evaluate {stored.name} {named} --split {facts['split']} --card"
     if facts["tolerance"] != 1:
         command += f" --tolerance {facts['tolerance']:g}"
     scored = facts["cases"] - len(table.refused)
-    what = f"cases of fold {stored.bundle.fold}" if facts["split"] == HELD_OUT else "test cases"
+    what = f"cases of fold {stored.fold}" if facts["split"] == HELD_OUT else "test cases"
     count = f"{scored} {what}" if not table.refused else f"{scored} of {facts['cases']} {what}"
     told = f"{count}, which neither trained the network nor picked its weights"
     fill_card(stored, table, told, facts["distance_unit"], f"{facts['precision']} on {facts['device']}", command)

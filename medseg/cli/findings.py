@@ -182,8 +182,8 @@ def _bundles() -> Iterator[Finding]:
 
             stored = read_bundle(folder)
             load_network(stored)
-            digest = stored.bundle.weights_sha256[:12]
-            yield Finding(topic, folder.name, "ok", f"{stored.bundle.version}, weights match sha256 {digest}...")
+            digest = stored.weights_sha256[:12]
+            yield Finding(topic, folder.name, "ok", f"{stored.version}, weights match sha256 {digest}...")
         except MedsegError as error:
             yield Finding(topic, folder.name, "gap", " ".join(str(error).split()), "copy the bundle again")
         except ImportError as error:

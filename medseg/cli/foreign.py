@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from medseg.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from medseg.bundle.bundle import StoredBundle
-    from medseg.bundle.foreign import ForeignBundle
+    from medseg.bundle.bundle import Bundle
+    from medseg.bundle.foreign import MonaiBundle
     from medseg.domain.doubts import Doubts
     from medseg.domain.volume import Volume
-    from medseg.inference.foreign import ForeignModel
     from medseg.inference.model import Model
 
 _ID_OPTION = re.compile(r"--(\w+(?:#\w+)+)(?:=(.*))?", re.DOTALL)
@@ -77,21 +76,17 @@ def named_images(texts: Sequence[str], inputs: Sequence[Path]) -> dict[str, Path
     return images
 
 
-def read_case(images: dict[str, Path], model: Model | ForeignModel, doubts: Doubts) -> Volume:
+def read_case(images: dict[str, Path], model: Model, doubts: Doubts) -> Volume:
     """The images of one case as one volume.
 
     Raises: UsageError where the bundle takes one image, or others.
     """
-    from medseg.inference.foreign import ForeignModel
-    from medseg.inference.foreign_image import stacked
     from medseg.io.images import read_image
 
-    if not isinstance(model, ForeignModel):
-        raise UsageError(f"--image: bundle {model.bundle.name} takes one image; give it without --image NAME=")
-    return stacked({name: read_image(path, doubts) for name, path in images.items()}, model.bundle)
+    return model.stacked({name: read_image(path, doubts) for name, path in images.items()})
 
 
-def find_said(name: str, settings: dict[str, Any], trust: bool) -> StoredBundle | ForeignBundle:
+def find_said(name: str, settings: dict[str, Any], trust: bool) -> Bundle | MonaiBundle:
     """The bundle; with trust also one that needs code of its own, after saying on standard error what may run.
 
     Raises: NotRunError where it needs code and nobody trusts it, and BundleError and UsageError as reading does.
@@ -113,7 +108,7 @@ def find_said(name: str, settings: dict[str, Any], trust: bool) -> StoredBundle 
     return find_any(name, settings, trusted=True)
 
 
-def facts_of(bundle: ForeignBundle) -> dict[str, str]:
+def facts_of(bundle: MonaiBundle) -> dict[str, str]:
     """What `medseg bundle info` tells of a stranger's bundle: what it is, takes and needs, and how it would run."""
     from medseg.bundle.pins import behind
     from medseg.bundle.program import program

@@ -97,7 +97,7 @@ def pretrained(name: str, preset: str, manifest: Manifest, fold: Fold | None) ->
     from medseg.networks.ensemble import first_member
 
     stored = find_bundle(name)
-    bundle = stored.bundle
+    bundle = stored
     if bundle.network.spatial_dims != manifest.spatial_dims:
         raise UsageError(
             f"--pretrained {name}: is for {bundle.network.spatial_dims}-D images, {manifest.name} holds "

@@ -108,21 +108,20 @@ def segment(
         require_absent(plans, journal, resume, overwrite)
         from medseg.backends.backend import Asked, backend_name
         from medseg.backends.precision import choose_precision
-        from medseg.bundle.bundle import StoredBundle
+        from medseg.bundle.depth import fast_depth
         from medseg.cli.device import choose_device
-        from medseg.inference.model import fast_depth, load_model
-        from medseg.inference.probabilities import probability_channels
+        from medseg.inference.model import load_model
         from medseg.inference.region import parse_box
 
         boxes = [parse_box(text) for text in roi or []]
         stored = find_said(bundle, parse_settings(settings or []), trust)
         if probabilities:
-            probability_channels(stored.bundle if isinstance(stored, StoredBundle) else stored)
+            stored.probability_channels()
         chosen = choose_device(device, threads)
         if fast and depth is not None:
             raise UsageError("--fast chooses the depth; leave --depth out")
         if fast:
-            depth = fast_depth(stored)
+            depth = fast_depth(stored.depths, stored.name)
             if not quiet:
                 print(f"medseg: --fast: head {depth} answers", file=sys.stderr)
         wishes = Wishes(depth, tta, quality)

@@ -45,7 +45,7 @@ class TrainingPage:
         facts = in_words(done.facts) | {"images": described.description, "source of the data": described.source}
         write_training(
             self.work / "report.html",
-            f"Training of {stored.bundle.name}",
+            f"Training of {stored.name}",
             self._course(trained, seconds),
             Planned(to_plain(self.spec), self.reasons),
             scores_of(done, self.work / "report_pictures", threshold=0.5),

@@ -25,17 +25,23 @@ _LABELS = 4  # of the labels while they are made
 
 
 def require_spacing(volume: Volume, bundle: Bundle, name: str) -> None:
-    """Raises: GridError for voxels of a size that the bundle does not take, mostly a mistake of units.
+    """See `require_plausible_spacing`, with what the bundle declares."""
+    require_plausible_spacing(volume, bundle.name, bundle.spacing_range, name)
 
-    Pictures and images of unknown pixel size are not asked.
+
+def require_plausible_spacing(volume: Volume, bundle_name: str, taken: SpacingRange | None, name: str) -> None:
+    """Raises: GridError for voxels of a size that a bundle does not take, mostly a mistake of units.
+
+    taken: what the bundle declares; where it declares nothing, any size from micro-CT to the thickest slice.
+    Pictures and images of unknown pixel size are not checked.
     """
     if volume.geometry.spatial_dims != 3 or not volume.geometry.calibrated:
         return
-    taken = bundle.spacing_range or _ANY_SPACING
+    taken = taken or _ANY_SPACING
     spacing_mm = volume.geometry.spacing_mm
     if min(spacing_mm) < taken.smallest_mm / _ROUNDING or max(spacing_mm) > taken.largest_mm * _ROUNDING:
         raise GridError(
-            f"{name}: voxels of {' x '.join(f'{s:.4g}' for s in spacing_mm)} mm, bundle {bundle.name} takes "
+            f"{name}: voxels of {' x '.join(f'{s:.4g}' for s in spacing_mm)} mm, bundle {bundle_name} takes "
             f"{taken.smallest_mm:g} to {taken.largest_mm:g} mm; set the true size and its unit in the file"
         )
 

@@ -1,11 +1,11 @@
-"""One case with a bundle that somebody else wrote: its own transforms around our reading, windows and writing."""
+"""A third-party bundle, loaded: its own transforms around our reading, windows and writing."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,144 +14,166 @@ from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medseg import __version__
+from medseg.backends.backend import Asked
 from medseg.backends.eager import eager
 from medseg.backends.precision import Precision
 from medseg.bundle.build import build, build_foreign_network
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
+from medseg.bundle.foreign_labels import table_of
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.quiet import quiet
 from medseg.bundle.steps import Step, built_steps, run_steps
-from medseg.domain.errors import BundleError, ResourceError
+from medseg.domain.box import Box
+from medseg.domain.errors import BundleError, ResourceError, UsageError
 from medseg.domain.geometry import Geometry
-from medseg.domain.labels import LabelMap
-from medseg.domain.report import BackendChoice, Measure, Report
+from medseg.domain.labels import LabelTable
+from medseg.domain.report import BackendChoice
 from medseg.domain.volume import Volume
+from medseg.domain.wishes import NO_WISHES, Wishes
 from medseg.inference.clock import Clock
+from medseg.inference.fit import require_plausible_spacing
 from medseg.inference.foreign_decision import decision_of
-from medseg.inference.foreign_image import loaded, require_suits
-from medseg.inference.foreign_labels import label_values, table_of
-from medseg.inference.measure import measure
-from medseg.inference.region import Box, crop_to_box
-from medseg.inference.resample import labels_on_source
-from medseg.inference.result import NotFinite, NotFiniteError, Segmentation, finite
+from medseg.inference.foreign_image import loaded, require_suits, stacked
+from medseg.inference.foreign_labels import label_values
+from medseg.inference.model import PartLabels, Prepared
+from medseg.inference.parts import Part, cropped, whole
+from medseg.inference.resample import OnValues, labels_on_source
+from medseg.inference.result import finite
 from medseg.io.images import require_contrast
+from medseg.io.memory import require_memory
 from medseg.windows import Network, Slab, stream
 
 
-@dataclass(frozen=True)
-class ForeignModel:
-    """A stranger's bundle ready to run: `network` in the wanted precision, `exact` the same in fp32."""
+@dataclass(frozen=True, eq=False)
+class MonaiImage:
+    """A part of an image after the bundle's own preprocessing.
 
-    bundle: ForeignBundle
+    data: its data dictionary; crop: the image before a CropForegroundd, where there was one.
+    """
+
+    data: dict[Any, Any]
+    image: MetaTensor
+    crop: MetaTensor | None
+
+
+@dataclass(frozen=True)
+class MonaiModel:
+    """A third-party bundle ready to run: `network` in the wanted precision, `exact` the same in fp32."""
+
+    bundle: MonaiBundle
     network: Network
     exact: Network
+    parameters: int
     device: torch.device
     precision: Precision
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    voters: tuple[MonaiModel, ...] = ()
+    votes: bool = False
+
+    def prepare(self, volume: Volume, boxes: Sequence[Box], name: str, clock: Clock, beside_bytes: int = 0) -> Prepared:
+        """See `Model.prepare`. The bundle's own preprocessing runs when the part's turn comes."""
+        volume = require_suits(volume, self.bundle, name)
+        require_plausible_spacing(volume, self.bundle.name, None, name)
+        parts = [cropped(volume, box, name) for box in boxes] or [whole(volume)]
+        for part in parts:
+            require_contrast(name, part.seen, boxed=bool(boxes))
+        need = max(_need_bytes(part.seen, self.bundle) for part in parts)
+        shape = " x ".join(map(str, volume.geometry.shape_ijk))
+        require_memory(name, need + beside_bytes, f"segmenting {shape} voxels", "segment a part (--roi)")
+        settings = {"roi": [str(box) for box in boxes]}
+        return Prepared(volume, name, clock, tuple(parts), settings=settings, need_bytes=need)
+
+    def image(self, part: Part, clock: Clock) -> MonaiImage:
+        """See `Model.image`."""
+        steps = built_steps(self.bundle)
+        with clock.part("preprocess"):
+            data, crop = loaded(part.seen, self.bundle), None
+            for step in steps.before:
+                before = data.get("image")
+                data = run_steps([step], data, part.seen.case)
+                if step.name == "CropForegroundd":
+                    crop = before
+        image = data.get("image")
+        if not isinstance(image, MetaTensor) or image.ndim != 1 + len(image.shape[1:]):
+            raise BundleError(f"{self.bundle.config}: the preprocessing leaves no image of the key 'image'")
+        return MonaiImage(data, image, crop)
+
+    def label(
+        self,
+        part: Part,
+        image: MonaiImage,
+        clock: Clock,
+        on_window: Callable[[int], None] | None = None,
+        on_values: OnValues | None = None,
+        exact: bool = False,
+    ) -> PartLabels:
+        """See `Model.label`."""
+        windows = 0
+
+        def count(done: int) -> None:
+            nonlocal windows
+            windows += done
+            if on_window is not None:
+                on_window(done)
+
+        network = clock.network(self.exact if exact else self.network, self.device)
+        slabs = _slabs(image.image, self, network, count)
+        with clock.part("labels"):
+            labels, notes = _after(part.seen, self.bundle, clock.slabs(slabs), image.data, image.crop)
+        if window_spec(self.bundle.inferer, image.image.shape[1:]) is None:
+            notes = [*notes, f"windows placed and blended by MONAI's own {self.bundle.inferer.name}"]
+        return PartLabels(part.kept(labels), windows, tuple(notes))
+
+    def table(self, values: NDArray[Any]) -> tuple[LabelTable, tuple[str, ...]]:
+        """See `Model.table`."""
+        table, notes = table_of(self.bundle, values.tolist())
+        return table, tuple(notes)
+
+    def probability_channels(self) -> list[str]:
+        """See `Model.probability_channels`."""
+        return self.bundle.probability_channels()
+
+    def stacked(self, images: Mapping[str, Volume]) -> Volume:
+        """See `Model.stacked`."""
+        return stacked(images, self.bundle)
+
+    def expected_windows(self, volume: Volume) -> int:
+        """See `Model.expected_windows`: the grid that the preprocessing makes is not known before."""
+        return 0
+
+    def expect(self, windows: int) -> None:
+        """See `Model.expect`."""
+
+    def choice(self, windows: int) -> BackendChoice:
+        """See `Model.choice`."""
+        return BackendChoice("eager", self.precision, "third-party bundles run as torch runs them", windows)
 
 
-def load_foreign(bundle: ForeignBundle, device: torch.device, precision: Precision) -> ForeignModel:
-    """The bundle's network on the device; loaded once for many cases."""
+def load_monai(
+    bundle: MonaiBundle, device: torch.device, precision: Precision, wishes: Wishes, asked: Asked
+) -> MonaiModel:
+    """Load the bundle's network onto the device, once for many cases.
+
+    Raises: UsageError for what only bundles of medseg can do; BundleError for a damaged one.
+    """
+    if wishes != NO_WISHES:
+        raise UsageError(f"{bundle.folder}: --tta, --depth, --fast and --quality are for bundles of medseg")
+    if asked.name not in ("auto", "eager"):
+        raise UsageError(f"{bundle.folder}: --backend {asked.name} is for bundles of medseg; leave it out")
     network = build_foreign_network(bundle)
     run, exact = eager(network, device, precision), eager(network, device, "fp32")
-    return ForeignModel(bundle, _single(run, bundle), _single(exact, bundle), device, precision)
+    parameters = sum(value.numel() for value in network.parameters())
+    return MonaiModel(bundle, _single(run, bundle), _single(exact, bundle), parameters, device, precision)
 
 
-def segment_foreign(
-    volume: Volume,
-    model: ForeignModel,
-    boxes: Sequence[Box] = (),
-    name: str = "",
-    on_window: Callable[[int], None] | None = None,
-    clock: Clock | None = None,
-) -> Segmentation:
-    """The mask that the bundle's own steps give, on the volume's grid; as `segment` does for our bundles."""
-    started, bundle, name = time.perf_counter(), model.bundle, name or volume.case
-    clock = clock or Clock()
-    volume = require_suits(volume, bundle, name)
-    parts = [crop_to_box(volume, box, name) for box in boxes] or [(volume, (0,) * volume.geometry.spatial_dims)]
-    voxels = np.zeros(volume.geometry.shape_ijk, np.uint16)
-    notes, counted = [*volume.notes], 0
-    found: list[tuple[NDArray[np.uint16], Volume]] = []
-
-    def count(windows: int) -> None:
-        nonlocal counted
-        counted += windows
-        if on_window is not None:
-            on_window(windows)
-
-    for part, start in parts:
-        require_contrast(name, part, boxed=bool(boxes))
-        labels, more = _segment_part(part, model, count, clock)
-        notes += [note for note in more if note not in notes]
-        found.append((labels, part))
-        target = voxels[tuple(slice(s, s + n) for s, n in zip(start, labels.shape, strict=True))]
-        np.copyto(target, labels, where=target == 0)
-    table, more = table_of(bundle, np.unique(voxels))
-    if table.values[-1] <= 255:
-        voxels = voxels.astype(np.uint8)
-    measures: list[Measure] = []
-    for n, (labels, part) in enumerate(found):
-        where = str(boxes[n]) if boxes else None
-        with clock.part("measure"):
-            measures += measure(LabelMap(labels.astype(voxels.dtype), part.geometry, table), part, where)
-    report = Report(
-        case=volume.case,
-        bundle=bundle.about.name,
-        bundle_version=bundle.about.version,
-        medseg_version=__version__,
-        shape_ijk=volume.geometry.shape_ijk,
-        spacing_mm=volume.geometry.told_spacing_mm,
-        device=str(model.device),
-        precision=model.precision,
-        windows=counted,
-        seconds={**clock.seconds(), "segment": round(time.perf_counter() - started, 4)},
-        measures=tuple(measures),
-        notes=(*notes, *more),
-        settings={"roi": [str(box) for box in boxes]},
-        backend=BackendChoice("eager", model.precision, "other people's bundles run as torch runs them", counted),
-    )
-    return Segmentation(LabelMap(voxels, volume.geometry, table), report)
+def _need_bytes(volume: Volume, bundle: MonaiBundle) -> int:
+    """At least what the image takes in float32, twice, and one map for each class beside."""
+    classes = bundle.network.arguments.get("out_channels", 1)
+    voxels = prod(volume.geometry.shape_ijk)
+    return voxels * 4 * (2 * volume.channels + (classes if isinstance(classes, int) else 1))
 
 
-def _segment_part(
-    part: Volume, model: ForeignModel, on_window: Callable[[int], None], clock: Clock
-) -> tuple[NDArray[np.uint16], list[str]]:
-    """Label values (*S) on the part's grid, and notes."""
-    steps = built_steps(model.bundle)
-    with clock.part("preprocess"):
-        data, crop = loaded(part, model.bundle), None
-        for step in steps.before:
-            before = data.get("image")
-            data = run_steps([step], data, part.case)
-            if step.name == "CropForegroundd":
-                crop = before
-    image = data.get("image")
-    if not isinstance(image, MetaTensor) or image.ndim != 1 + len(image.shape[1:]):
-        raise BundleError(f"{model.bundle.config}: the preprocessing leaves no image of the key 'image'")
-    try:
-        slabs = _slabs(image, model, clock.network(model.network, model.device), on_window)
-        with clock.part("labels"):
-            labels, notes = _after(part, model.bundle, clock.slabs(slabs), data, crop)
-        if window_spec(model.bundle.inferer, image.shape[1:]) is None:
-            notes = [*notes, f"windows placed and blended by MONAI's own {model.bundle.inferer.name}"]
-        return labels, notes
-    except NotFinite:
-        try:
-            slabs = _slabs(image, model, clock.network(model.exact, model.device), lambda _: None)
-            with clock.part("labels"):
-                labels, notes = _after(part, model.bundle, clock.slabs(slabs), data, crop)
-        except NotFinite:
-            raise NotFiniteError(
-                f"{part.case}: bundle {model.bundle.about.name} computes NaN on this image; check the image's values"
-            ) from None
-        note = [f"{model.precision} overflowed; computed again in fp32"] if model.precision != "fp32" else []
-        return labels, notes + note
-
-
-def _slabs(
-    image: MetaTensor, model: ForeignModel, network: Network, on_window: Callable[[int], None]
-) -> Iterator[Slab]:
+def _slabs(image: MetaTensor, model: MonaiModel, network: Network, on_window: Callable[[int], None]) -> Iterator[Slab]:
     """What the bundle's inferer gives, as slabs: by our windows where they are placed alike, else by MONAI's."""
     tensor = image.as_tensor().float().to(model.device)
     spec = window_spec(model.bundle.inferer, image.shape[1:])
@@ -171,7 +193,7 @@ def _slabs(
 
 
 def _after(
-    part: Volume, bundle: ForeignBundle, slabs: Iterator[Slab], data: dict[Any, Any], crop: MetaTensor | None
+    part: Volume, bundle: MonaiBundle, slabs: Iterator[Slab], data: dict[Any, Any], crop: MetaTensor | None
 ) -> tuple[NDArray[np.uint16], list[str]]:
     """From the network's slabs to label values on the part's grid, in the bundle's own order."""
     steps, plan = built_steps(bundle), program(bundle)
@@ -246,7 +268,7 @@ def _zeros(like: Tensor, axis: int, planes: int) -> Tensor:
     return like.new_zeros(shape)
 
 
-def _single(network: Network, bundle: ForeignBundle) -> Network:
+def _single(network: Network, bundle: MonaiBundle) -> Network:
     """The network, refused where it gives anything but one tensor of the window's shape."""
 
     def run(windows: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import MetaKeys, SpaceKeys
 
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.program import keys_of
 from medseg.data.channels import fit_channels
 from medseg.domain.errors import InputError, UsageError
@@ -21,14 +21,14 @@ _MOST_VOXELS = 2**31
 _CHANGE_CHANNELS = ("RepeatChanneld", "ConcatItemsd", "Lambdad", "SelectItemsd", "CopyItemsd")
 
 
-def image_keys(bundle: ForeignBundle) -> list[str]:
+def image_keys(bundle: MonaiBundle) -> list[str]:
     """The keys that the bundle loads and that are images."""
     keys = [str(key) for key in keys_of(bundle.reading)]
     images = [key for key in keys if key in bundle.about.inputs] or [key for key in keys if key != "label"]
     return images if len(bundle.about.inputs) > 1 and len(images) > 1 else images[:1]
 
 
-def image_names(bundle: ForeignBundle) -> tuple[str, ...]:
+def image_names(bundle: MonaiBundle) -> tuple[str, ...]:
     """How `--image NAME=PATH` calls the images of one case, in the order of the channels."""
     keys = image_keys(bundle)
     if len(keys) > 1:
@@ -40,7 +40,7 @@ def image_names(bundle: ForeignBundle) -> tuple[str, ...]:
     return tuple(str(n) for n in range(count))
 
 
-def stacked(images: Mapping[str, Volume], bundle: ForeignBundle) -> Volume:
+def stacked(images: Mapping[str, Volume], bundle: MonaiBundle) -> Volume:
     """The images of one case, by name, as the channels of one volume.
 
     Raises: UsageError for names that the bundle does not have or lacks, InputError for different grids.
@@ -61,7 +61,7 @@ def stacked(images: Mapping[str, Volume], bundle: ForeignBundle) -> Volume:
     return replace(first, voxels=voxels, notes=tuple(dict.fromkeys(notes)))
 
 
-def require_suits(volume: Volume, bundle: ForeignBundle, name: str) -> Volume:
+def require_suits(volume: Volume, bundle: MonaiBundle, name: str) -> Volume:
     """The volume, grey pictures repeated for a network of colours.
 
     Raises: InputError for another number of axes or of images, or another modality.
@@ -91,7 +91,7 @@ def require_suits(volume: Volume, bundle: ForeignBundle, name: str) -> Volume:
     return fit_channels(volume, channels, name)
 
 
-def loaded(volume: Volume, bundle: ForeignBundle) -> dict[Any, Any]:
+def loaded(volume: Volume, bundle: MonaiBundle) -> dict[Any, Any]:
     """The data dictionary after LoadImaged: one image without a channel axis, several stacked before, colours behind.
 
     Affines are those of the file, to RAS, as MONAI's own readers give them.
@@ -102,7 +102,7 @@ def loaded(volume: Volume, bundle: ForeignBundle) -> dict[Any, Any]:
     return {keys[0]: _tensor(volume, list(range(volume.channels)), bundle)}
 
 
-def _tensor(volume: Volume, channels: list[int], bundle: ForeignBundle) -> MetaTensor:
+def _tensor(volume: Volume, channels: list[int], bundle: MonaiBundle) -> MetaTensor:
     dtype = bundle.reading.arguments.get("dtype") or np.float32
     kind = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else np.dtype(dtype)
     voxels = volume.voxels[channels].astype(kind)

@@ -1,10 +1,7 @@
-"""What a stranger's postprocessing leaves, as label values on the image's grid, and what the values are called."""
+"""What the postprocessing of a third-party bundle leaves, as label values on the image's grid."""
 
 from __future__ import annotations
 
-import colorsys
-import re
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,14 +10,13 @@ from monai.data.image_writer import ImageWriter
 from monai.data.meta_tensor import MetaTensor
 from numpy.typing import NDArray
 
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.program import keys_of
-from medseg.domain.errors import BundleError, InputError
+from medseg.domain.errors import BundleError
 from medseg.domain.geometry import Geometry
-from medseg.domain.labels import Label, LabelTable
 
 
-def label_values(data: dict[Any, Any], bundle: ForeignBundle, source: Geometry) -> tuple[NDArray[np.uint16], list[str]]:
+def label_values(data: dict[Any, Any], bundle: MonaiBundle, source: Geometry) -> tuple[NDArray[np.uint16], list[str]]:
     """The saved key as whole numbers (*source.shape_ijk), and notes.
 
     Raises: BundleError where the values are no labels: fractions, negative, overlapping regions.
@@ -45,7 +41,7 @@ def label_values(data: dict[Any, Any], bundle: ForeignBundle, source: Geometry) 
     return whole_numbers(mask.numpy() if not isinstance(mask, MetaTensor) else mask.as_tensor().numpy(), bundle), notes
 
 
-def whole_numbers(values: NDArray[Any], bundle: ForeignBundle) -> NDArray[np.uint16]:
+def whole_numbers(values: NDArray[Any], bundle: MonaiBundle) -> NDArray[np.uint16]:
     """(1, *S) or (*S) values as labels; fractions are cut off where the bundle saves integers, as MONAI cuts them."""
     writing = bundle.writing.arguments if bundle.writing is not None else {}
     dtype = writing.get("output_dtype", np.float32)
@@ -66,7 +62,7 @@ def whole_numbers(values: NDArray[Any], bundle: ForeignBundle) -> NDArray[np.uin
     return cut.astype(np.uint16)
 
 
-def _one_map(mask: MetaTensor, bundle: ForeignBundle) -> tuple[MetaTensor, str]:
+def _one_map(mask: MetaTensor, bundle: MonaiBundle) -> tuple[MetaTensor, str]:
     """Channels of zeros and ones (K, *S) as one map."""
     values = mask.as_tensor()
     together = values.sum(0)
@@ -80,7 +76,7 @@ def _one_map(mask: MetaTensor, bundle: ForeignBundle) -> tuple[MetaTensor, str]:
     return MetaTensor(numbered.sum(0, keepdim=True), meta=mask.meta), "saved as channels; here numbered from 1"
 
 
-def _on_grid(mask: MetaTensor, source: Geometry, as_saved: bool, bundle: ForeignBundle) -> tuple[MetaTensor, str]:
+def _on_grid(mask: MetaTensor, source: Geometry, as_saved: bool, bundle: MonaiBundle) -> tuple[MetaTensor, str]:
     """The mask on the source's grid: as it is, or by nearest neighbours."""
     affine = mask.affine.numpy().astype(np.float64)
     here = tuple(mask.shape[1:])
@@ -106,46 +102,3 @@ def _on_grid(mask: MetaTensor, source: Geometry, as_saved: bool, bundle: Foreign
         raise BundleError(f"{bundle.config}: the mask is {tuple(moved.shape)}, the image {source.shape_ijk}")
     note = "" if as_saved else f"the bundle leaves its mask on a grid of {here}; brought back by nearest neighbours"
     return MetaTensor(moved[None], affine=torch.from_numpy(source.affine_ras.copy())), note
-
-
-def table_of(bundle: ForeignBundle, values: Iterable[int]) -> tuple[LabelTable, list[str]]:
-    """The labels by value: the mask's own names, else those of the channels where the largest channel decides.
-
-    Values without a name are called label_<value>, and a note says so; none is renumbered.
-    """
-    about = bundle.about
-    trusted = about.of_mask or _channels_are_values(bundle)
-    names = {v: n for v, n in about.outputs.items() if v > 0} if trusted else {}
-    found = sorted(int(v) for v in values if v > 0)
-    unnamed = [v for v in found if v not in names]
-    names |= {v: f"label_{v}" for v in unnamed}
-    names = names or {1: "label_1"}
-    labels: dict[str, Label] = {}
-    for n, (value, name) in enumerate(sorted(names.items())):
-        clean = re.sub(r"[^\w .()/+-]", "_", name).strip()[:60] or f"label_{value}"
-        clean = clean if re.match(r"\w", clean) else f"label_{value}"
-        clean = f"{clean} {value}" if clean in labels else clean
-        red, green, blue = (round(255 * c) for c in colorsys.hsv_to_rgb(n * 0.618034 % 1, 0.65, 0.9))
-        labels[clean] = Label(value, clean, (red, green, blue))
-    notes = [f"metadata.json names no label {', '.join(map(str, unnamed))}; called label_<value>"] if unnamed else []
-    return LabelTable(tuple(labels.values())), notes
-
-
-def require_labels(bundle: ForeignBundle, wanted: LabelTable, where: str) -> None:
-    """Raises: InputError unless the bundle has each of the labels, by the same value and, capitals aside, name."""
-    names = {label.value: label.name for label in table_of(bundle, ())[0]} if bundle.about.outputs else {}
-    for label in wanted:
-        name = names.get(label.value)
-        if name is None or name.casefold() != label.name.casefold():
-            called = f"calls {label.value} {name!r}" if name else f"has no name for {label.value}"
-            raise InputError(
-                f"{where}: label {label.value} is {label.name!r}, bundle {bundle.about.name} {called}; "
-                "labels are scored where value and name are the same: write a manifest with the bundle's"
-            )
-
-
-def _channels_are_values(bundle: ForeignBundle) -> bool:
-    """Whether a value is the number of the network's channel: the largest decides, and nothing renames it after."""
-    steps = bundle.postprocessing
-    decided = [n for n, step in enumerate(steps) if step.arguments.get("argmax") not in (None, False)]
-    return bool(decided) and not any(step.name in ("Lambdad", "LabelFilterd") for step in steps[decided[0] :])

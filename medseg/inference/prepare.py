@@ -1,76 +1,48 @@
-"""A case before the network: an image is looked at, cut and brought to the network's grid."""
+"""A case before the network of a bundle of medseg: the image is checked and cut."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from medseg.bundle.bundle import Bundle
 from medseg.data.channels import fit_channels
-from medseg.data.preprocess import OnGrid, preprocess
 from medseg.domain.box import Box
 from medseg.domain.errors import FieldOfViewError, InputError
 from medseg.domain.volume import Volume
 from medseg.inference.clock import Clock
 from medseg.inference.fit import need_bytes, require_enough_memory, require_size, require_spacing
-from medseg.inference.model import Model
-from medseg.inference.parts import Part, cropped, upright, whole
+from medseg.inference.model import Prepared
+from medseg.inference.parts import cropped, upright, whole
 from medseg.inference.slices import require_sliceable, slicing_of
 from medseg.io.images import require_contrast
-
-if TYPE_CHECKING:
-    from medseg.inference.foreign import ForeignModel
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A case that only the network is still to see.
-
-    name:   how messages call it.
-    boxes:  those asked for; `parts` are made of them. Other people's bundles cut for themselves: no parts.
-    first:  what the network is given of the first part; None where it takes the part slice by slice.
-    need_bytes: about what segmenting will take beside the image as read.
-    """
-
-    volume: Volume
-    name: str
-    boxes: tuple[Box, ...]
-    clock: Clock
-    parts: tuple[Part, ...] = ()
-    first: OnGrid | None = None
-    settings: dict[str, Any] | None = None
-    need_bytes: int = 0
 
 
 def prepare(
     volume: Volume,
-    model: Model | ForeignModel,
-    boxes: Sequence[Box] = (),
-    name: str = "",
-    clock: Clock | None = None,
+    bundle: Bundle,
+    template: Volume | None,
+    asked: Mapping[str, Any],
+    boxes: Sequence[Box],
+    name: str,
+    clock: Clock,
     beside_bytes: int = 0,
 ) -> Prepared:
-    """All that needs no network, so that it can be done while the network is busy with another case.
+    """See `Model.prepare`: check an image against a bundle of medseg, and cut it into parts.
 
-    beside_bytes: what others will take of the free memory.
-    Raises: InputError and its kinds where the image does not suit the bundle; ResourceError where it does not fit.
+    template: of the bundle's localiser; asked: what stands in the report beside the boxes.
     """
-    name, clock, boxes = name or volume.case, clock or Clock(), tuple(boxes)
-    if not isinstance(model, Model):
-        return Prepared(volume, name, boxes, clock, need_bytes=volume.voxels.nbytes)
-    bundle = model.bundle
     require_fit(volume, bundle, name)
     require_spacing(volume, bundle, name)
     require_size(volume, bundle, name)
-    settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **model.settings}
-    if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and model.template:
+    settings: dict[str, Any] = {"roi": [str(box) for box in boxes], **asked}
+    if not boxes and is_to_be_localised(volume, bundle) and bundle.localiser and template:
         from medseg.inference.localise import locate
 
         with clock.part("localise"):
-            located = locate(volume, bundle.localiser, model.template, name)
+            located = locate(volume, bundle.localiser, template, name)
             spacing_mm = bundle.preprocess.spacing_mm or volume.geometry.spacing_mm
             parts = [upright(volume, located, region, spacing_mm) for region in located.boxes]
         settings["located"] = located.to_plain()
@@ -82,17 +54,19 @@ def prepare(
         require_contrast(name, part.seen, boxed=bool(boxes))
         require_enough_memory(part.seen, bundle, name, beside_bytes)
     need = max(need_bytes(part.seen, bundle) for part in parts)
-    first = network_image(parts[0], bundle, clock)
-    return Prepared(volume, name, boxes, clock, tuple(parts), first, settings, need)
+    notes = _slices_never_seen(volume, bundle)
+    return Prepared(volume, name, clock, tuple(parts), settings=settings, notes=notes, need_bytes=need)
 
 
-def network_image(part: Part, bundle: Bundle, clock: Clock) -> OnGrid | None:
-    """What the network is given, on its grid; None where it takes the part slice by slice."""
-    if part.seen.geometry.spatial_dims > bundle.network.spatial_dims:
-        return None
-    with clock.part("preprocess"):
-        (image,) = preprocess(part.seen, bundle.preprocess)
-    return image
+def _slices_never_seen(volume: Volume, bundle: Bundle) -> tuple[str, ...]:
+    """A note where slices are segmented that show none of the labels, and the bundle never saw such a slice."""
+    if volume.geometry.spatial_dims == bundle.network.spatial_dims or not bundle.always_labelled:
+        return ()
+    names = " or ".join(bundle.labels.names)
+    return (
+        f"bundle {bundle.name} learned from slices that hold {names} only, and may mark some on slices that hold none: "
+        "look at every slice",
+    )
 
 
 def require_fit(volume: Volume, bundle: Bundle, name: str) -> None:

@@ -13,9 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medseg.bundle.bundle import Bundle
-from medseg.bundle.foreign import ForeignBundle
-from medseg.domain.errors import UsageError
 from medseg.inference.parts import Part
 from medseg.inference.resample import OnValues, Place
 from medseg.inference.slices import Slicing, block_back
@@ -23,18 +20,6 @@ from medseg.inference.slices import Slicing, block_back
 # The place of a block in the image, its probabilities (K, *block) in float32, and which of its voxels they are good for
 # where that is not all. Voxels that are never told are background. A later block replaces an earlier one.
 OnProbabilities = Callable[[Place, NDArray[np.float32], NDArray[np.bool_] | None], None]
-
-
-def probability_channels(bundle: Bundle | ForeignBundle) -> list[str]:
-    """What the channels are, the background first.
-
-    Raises: UsageError for bundles that number things, and those of other people.
-    """
-    if isinstance(bundle, ForeignBundle):
-        raise UsageError(f"--probabilities: {bundle.folder} is no bundle of medseg; leave it out")
-    if bundle.labels.kind == "instances":
-        raise UsageError(f"--probabilities: bundle {bundle.name} numbers things and has no map for each; leave it out")
-    return ["background", *(label.name for label in bundle.labels)]
 
 
 def softmax_of(part: Part, found: NDArray[Any], tell: OnProbabilities) -> OnValues:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.check import Check
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.selftest import FOLDER, MOST_VOXELS, SelfTest, file_names, read_self_test, store_self_test
 from medseg.bundle.stock import stock_answer
 from medseg.domain.doubts import IS_IMAGE
@@ -33,12 +33,12 @@ from medseg.io.png import write_png
 MOST_DIFFERING = 1e-4  # of the voxels: near-ties of two labels, which another processor may round the other way
 
 
-def self_test(stored: StoredBundle | ForeignBundle) -> Check:
+def self_test(stored: Bundle | MonaiBundle) -> Check:
     """The stored image, segmented in fp32 on the CPU, against the stored answer, voxel for voxel.
 
     Raises: ResourceError for a lack of memory; all else is told.
     """
-    if isinstance(stored, ForeignBundle):
+    if isinstance(stored, MonaiBundle):
         return Check("self-test", "answer", "lacks", "no self-test; other people's bundles carry none that is read")
     try:
         told = read_self_test(stored)
@@ -55,7 +55,7 @@ def self_test(stored: StoredBundle | ForeignBundle) -> Check:
         return Check("self-test", "answer", "fails", str(error))
 
 
-def make_self_test(stored: StoredBundle, source: Path, about: str) -> Check:
+def make_self_test(stored: Bundle, source: Path, about: str) -> Check:
     """Ask stock MONAI for its mask of an image, and store both in the bundle if this program comes to the same mask.
 
     Of the image its voxels and its grid are stored, nothing else of its file.
@@ -64,10 +64,10 @@ def make_self_test(stored: StoredBundle, source: Path, about: str) -> Check:
             UsageError for one too large; BundleError where stock MONAI fails or comes to another mask.
     """
     volume = read_image(source, IS_IMAGE)
-    if volume.geometry.spatial_dims != stored.bundle.network.spatial_dims or volume.voxels[0].size > MOST_VOXELS:
+    if volume.geometry.spatial_dims != stored.network.spatial_dims or volume.voxels[0].size > MOST_VOXELS:
         shape = " x ".join(map(str, volume.geometry.shape_ijk))
         raise UsageError(
-            f"{source}: {shape} voxels; a self-test has {stored.bundle.network.spatial_dims} axes and at most "
+            f"{source}: {shape} voxels; a self-test has {stored.network.spatial_dims} axes and at most "
             f"{MOST_VOXELS} voxels; cut out a part"
         )
     with TemporaryDirectory() as folder:
@@ -81,9 +81,9 @@ def make_self_test(stored: StoredBundle, source: Path, about: str) -> Check:
         if not theirs.any():
             raise InputError(f"{source}: stock MONAI finds none of the bundle's labels in it; give another image")
         write = write_nifti if image.name.endswith(".nii.gz") else write_picture_mask
-        write(LabelMap(theirs, ours.geometry, stored.bundle.labels), answer)
+        write(LabelMap(theirs, ours.geometry, stored.labels), answer)
         versions = (monai.__version__, torch.__version__.split("+")[0])
-        digests = (file_digest(image), file_digest(answer), stored.bundle.weights_sha256)
+        digests = (file_digest(image), file_digest(answer), stored.weights_sha256)
         store_self_test(stored, Path(folder), SelfTest(*digests, *versions, about))
     return self_test(stored)
 
@@ -107,17 +107,17 @@ def differing(ours: NDArray[Any], theirs: NDArray[Any], instances: bool) -> int:
     return int(ours.size - ground.sum() - things[linear_sum_assignment(things, maximize=True)].sum())
 
 
-def _compared(ours: NDArray[Any], theirs: NDArray[Any], stored: StoredBundle, who: str) -> Check:
+def _compared(ours: NDArray[Any], theirs: NDArray[Any], stored: Bundle, who: str) -> Check:
     if ours.shape != theirs.shape:
         return Check("self-test", "answer", "fails", f"the mask is {ours.shape}, that of {who} {theirs.shape}")
-    count = differing(ours, theirs, stored.bundle.labels.kind == "instances")
+    count = differing(ours, theirs, stored.labels.kind == "instances")
     fact = f"{count:,} of {ours.size:,} voxels differ from {who}"
     if count > MOST_DIFFERING * ours.size:
         return Check("self-test", "answer", "fails", f"{fact}; near-ties are at most {MOST_DIFFERING:.2%}")
     return Check("self-test", "answer", "ok", fact)
 
 
-def _segmented(stored: StoredBundle, volume: Volume) -> LabelMap:
+def _segmented(stored: Bundle, volume: Volume) -> LabelMap:
     return segment(volume, load_model(stored, torch.device("cpu"), "fp32")).label_map
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from medseg.bundle import archive
 from medseg.bundle.archive import unpack
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.store import find_any
 from medseg.domain.errors import BundleError
 from tests.bundle.hostile import write_harmless
@@ -55,7 +55,7 @@ def refusal(path):
 def test_a_zip_of_a_bundle_is_a_bundle(content, tmp_path, home):
     path = zipped(tmp_path / "organ.zip", content.items())
     bundle = find_any(str(path))
-    assert isinstance(bundle, ForeignBundle)
+    assert isinstance(bundle, MonaiBundle)
     assert bundle.folder.parent.parent == home / "unpacked"
     assert bundle.name == "organ"
     found = {p.relative_to(bundle.folder).as_posix(): p.read_bytes() for p in bundle.folder.rglob("*") if p.is_file()}
@@ -97,7 +97,7 @@ def test_what_a_killed_process_left_is_swept_and_never_taken(content, tmp_path, 
 
 def test_a_zip_without_a_folder_around_it_is_one_too(content, tmp_path):
     flat = [(name.removeprefix("organ/"), data) for name, data in content.items()]
-    assert isinstance(find_any(str(zipped(tmp_path / "organ.zip", flat))), ForeignBundle)
+    assert isinstance(find_any(str(zipped(tmp_path / "organ.zip", flat))), MonaiBundle)
 
 
 @pytest.mark.parametrize(

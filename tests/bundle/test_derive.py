@@ -1,13 +1,13 @@
 """Ensembles and pruned networks, packed and read back."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medseg.bundle.bundle import DepthScore, FieldOfView, StoredBundle
+from medseg.bundle.bundle import DepthScore, FieldOfView
+from medseg.bundle.depth import fast_depth
 from medseg.bundle.derive import joined, pruned
 from medseg.bundle.pack import pack
 from medseg.bundle.reader import read_bundle
@@ -15,7 +15,7 @@ from medseg.bundle.weights import load_network
 from medseg.domain.errors import UsageError
 from medseg.domain.manifest import Fold
 from medseg.domain.wishes import Wishes
-from medseg.inference.model import fast_depth, load_model
+from medseg.inference.model import load_model
 from medseg.inference.segment import segment
 from medseg.metrics.quality import QualityFit
 from medseg.networks.build import NetworkSpec, build_network
@@ -40,7 +40,7 @@ def test_joined_folds_answer_with_the_mean_of_their_logits(tmp_path):
     bundle, weights = joined(parts, "both")
     pack(bundle, weights, tmp_path / "both", "card")
     both = read_bundle(tmp_path / "both")
-    assert (both.bundle.name, both.bundle.fold, both.bundle.network.options) == ("both", None, {"members": 2})
+    assert (both.name, both.fold, both.network.options) == ("both", None, {"members": 2})
     x = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
         expected = sum(load_network(part)(x) for part in parts) / 2
@@ -63,14 +63,14 @@ def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
 
 def test_an_ensemble_has_seen_what_any_of_its_members_has(tmp_path):
     parts = [
-        replace(part, bundle=replace(part.bundle, seen=seen))
+        replace(part, bundle=replace(part, seen=seen))
         for part, seen in zip(folds(tmp_path), [("a1", "b2"), ("b2", "c3")], strict=True)
     ]
     bundle, weights = joined(parts, "both")
     pack(bundle, weights, tmp_path / "both", "card")
-    assert read_bundle(tmp_path / "both").bundle.seen == ("a1", "b2", "c3")
+    assert read_bundle(tmp_path / "both").seen == ("a1", "b2", "c3")
     assert bundle.fold is None
-    seeds = [replace(part, bundle=replace(part.bundle, fold=Fold(1, 2))) for part in parts]
+    seeds = [replace(part, bundle=replace(part, fold=Fold(1, 2))) for part in parts]
     assert joined(seeds, "seeds")[0].fold == Fold(1, 2)
 
 
@@ -102,7 +102,7 @@ def test_a_pruned_bundle_answers_as_that_depth_did(tmp_path, options):
     bundle, weights = pruned(whole, 1, "small")
     pack(bundle, weights, tmp_path / "small", "card")
     small = read_bundle(tmp_path / "small")
-    assert [score.depth for score in small.bundle.depths] == [1]
+    assert [score.depth for score in small.depths] == [1]
     x = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
         assert torch.equal(load_network(small)(x), load_network(whole)(x, 1))
@@ -170,7 +170,7 @@ def test_what_was_measured_foretells_and_flags(tmp_path):
     fit = QualityFit(0.0, 1.0, 0.7, 0.99, 0.9, 1.0, 1.0, 20)
     bundle = replace(volume_bundle(), flip_axes=(0,), quality=fit)
     whole = stored(tmp_path / "b", 1, bundle)
-    assert whole.bundle.quality == fit
+    assert whole.quality == fit
     quality = segment(blob_volume(np.eye(4)), load_model(whole, CPU, "fp32", Wishes(quality=True))).report.quality
     assert quality.expected_dice == pytest.approx(quality.agreement, abs=1e-4)
     assert quality.review is True
@@ -184,6 +184,6 @@ def test_a_network_with_one_answer_has_nothing_to_compare(tmp_path):
 
 def test_fast_is_the_shallowest_depth_that_is_nearly_the_best():
     scores = tuple(DepthScore(n, d, 0.1, 10) for n, d in ((1, 0.7), (2, 0.895), (3, 0.905), (4, 0.9)))
-    assert fast_depth(StoredBundle(replace(volume_bundle(), depths=scores), Path("b"))) == 2
+    assert fast_depth(scores, "b") == 2
     with pytest.raises(UsageError, match="--fast: no depths"):
-        fast_depth(StoredBundle(volume_bundle(), Path("b")))
+        fast_depth((), "b")

@@ -128,7 +128,7 @@ def test_the_latest_version_of_the_list_is_taken_and_is_a_bundle(server, packed,
     server.files |= {"/list": listing(packed), zoo_url("0.10.0"): packed}
     done = download(NAME, tmp_path / "out", "monaihosting", web=web(server))
     assert (done.folder, done.sha256) == (tmp_path / "out" / NAME, hashlib.sha256(packed).hexdigest())
-    assert read_bundle(done.folder).bundle.name == NAME
+    assert read_bundle(done.folder).name == NAME
     assert [path.name for path in (tmp_path / "out").iterdir()] == [NAME]
 
 
@@ -136,7 +136,7 @@ def test_a_version_that_was_said_needs_no_list_and_may_lead_on_over_https(server
     server.files |= {f"/g/{NAME}_v0.2.0.zip": f"{server.base}/elsewhere", "/elsewhere": packed}
     done = download(NAME, tmp_path, "github", "0.2.0", web(server))
     assert server.asked == [f"/g/{NAME}_v0.2.0.zip", "/elsewhere"]
-    assert read_bundle(done.folder).bundle.name == NAME
+    assert read_bundle(done.folder).name == NAME
 
 
 def test_files_of_hugging_face_pass_the_same_gate(server, folder, tmp_path):
@@ -152,7 +152,7 @@ def test_files_of_hugging_face_pass_the_same_gate(server, folder, tmp_path):
             entries.append({"type": "directory", "path": name, "size": 0})
     server.files[f"/h/api/models/MONAI/{NAME}/tree/main?recursive=true"] = json.dumps(entries).encode()
     done = download(NAME, tmp_path / "a", "huggingface", web=web(server))
-    assert read_bundle(done.folder).bundle.name == NAME
+    assert read_bundle(done.folder).name == NAME
     assert done.made_here
     server.files[f"/h/MONAI/{NAME}/resolve/main/models/model.pt"] = bytes(
         len(server.files[f"/h/MONAI/{NAME}/resolve/main/models/model.pt"])

@@ -14,7 +14,6 @@ import torch
 
 from medseg.bundle import export as module
 from medseg.bundle.build import build_foreign_network
-from medseg.bundle.bundle import StoredBundle
 from medseg.bundle.card import new_card
 from medseg.bundle.export import export, exportable
 from medseg.bundle.export_formats import FORMATS
@@ -55,7 +54,7 @@ def stored_with(bundle, spec, folder):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         weights = build_network(spec).state_dict()
-    return StoredBundle(pack(bundle, weights, folder, new_card(bundle, 0, "Not at all.")), folder)
+    return pack(bundle, weights, folder, new_card(bundle, 0, "Not at all."))
 
 
 @pytest.fixture(scope="module")

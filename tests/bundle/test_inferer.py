@@ -59,7 +59,7 @@ def test_our_bundles_may_name_it_for_either_placement(tmp_path):
         config = json.loads(path.read_text())
         assert config["inferer"]["_target_"] == ("SlidingWindowInferer" if placement == "monai" else OURS)
         path.write_text(json.dumps({**config, "inferer": configs.slab_inferer(bundle)}))
-        assert read_bundle(folder).bundle.window == bundle.window
+        assert read_bundle(folder).window == bundle.window
         path.write_text(json.dumps({**config, "inferer": {**configs.slab_inferer(bundle), "placement": "centred"}}))
         with pytest.raises(BundleError, match="'centred' is not one of"):
             read_bundle(folder)

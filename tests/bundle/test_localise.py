@@ -49,9 +49,9 @@ def test_what_is_added_is_read(crops, files):
     assert load_template(crops) is None
     changed = add_localiser(crops, *files, REGIONS)
     stored = read_bundle(crops.folder)
-    assert stored.bundle == changed.bundle
-    assert stored.bundle.localiser.regions == REGIONS
-    assert replace(stored.bundle, localiser=None, version="0.1.0") == crops.bundle
+    assert stored == changed
+    assert stored.localiser.regions == REGIONS
+    assert replace(stored, localiser=None, version="0.1.0") == crops
     template = load_template(stored)
     assert template.voxels.max() == 200
     metadata = json.loads((crops.folder / "configs" / "metadata.json").read_text())
@@ -101,7 +101,7 @@ def test_another_template_than_the_named_one_is_refused(crops, files):
 def test_what_is_no_template_is_refused(crops, files, tmp_path, options, reason):
     with pytest.raises(BundleError, match=reason):
         add_localiser(crops, write_template(tmp_path / "bad.nii.gz", **options), files[1], REGIONS)
-    assert read_bundle(crops.folder).bundle == crops.bundle
+    assert read_bundle(crops.folder) == crops
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_damaged_localiser_is_refused(crops, files):
         with pytest.raises(BundleError, match=r"localiser"):
             read_bundle(stored.folder)
     path.write_text(json.dumps(whole))
-    assert read_bundle(stored.folder).bundle == stored.bundle
+    assert read_bundle(stored.folder) == stored
 
 
 def test_a_localiser_is_added_not_packed(tmp_path):

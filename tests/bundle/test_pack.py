@@ -69,7 +69,7 @@ def test_a_bundle_is_read_as_it_was_packed(tmp_path_factory, bundle):
     packed = pack.pack(bundle, {}, folder, "")
     assert packed == replace(bundle, weights_sha256=packed.weights_sha256)
     stored = read_bundle(folder)
-    assert stored.bundle == packed
+    assert stored == packed
     assert stored.folder == folder
 
 

@@ -152,7 +152,7 @@ def test_no_value_makes_the_reader_fail_otherwise(folder):
             for value in junk:
                 put(folder, with_value(config, path, value), name)
                 try:
-                    bundle = read_bundle(folder).bundle
+                    bundle = read_bundle(folder)
                 except BundleError:
                     continue
                 number, optional = isinstance(value, (int, float)), value is None and path[-1] in ("category", "type")

@@ -22,10 +22,10 @@ FOLDERS = sorted(path.parents[1] for path in Path(__file__).parents[2].glob("bun
 def test_a_shipped_bundle_is_whole_and_up_to_date(folder):
     stored = read_bundle(folder)
     load_network(stored)
-    assert stored.bundle.name == folder.name
+    assert stored.name == folder.name
     for name, wanted in (
-        ("inference", configs.inference_config(stored.bundle)),
-        ("train", train_config(stored.bundle)),
+        ("inference", configs.inference_config(stored)),
+        ("train", train_config(stored)),
     ):
         assert json.loads((folder / "configs" / f"{name}.json").read_text()) == wanted, f"write {name}.json again"
 
@@ -51,7 +51,7 @@ def test_a_shipped_bundle_comes_to_the_answer_of_stock_monai(folder):
     kept = read_image(image).voxels[0].astype(int)
     assert abs(kept - (drawn if drawn.ndim == 3 else drawn.T)).max() <= 1
     found = set(np.unique(read_mask(answer)[0]))
-    assert found >= {0, *stored.bundle.labels.values}
+    assert found >= {0, *stored.labels.values}
 
 
 @pytest.mark.slow

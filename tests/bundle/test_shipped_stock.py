@@ -40,7 +40,7 @@ def stock(tmp_path_factory):
     for folder in FOLDERS:
         own, copied = root / folder.name, root / folder.name / folder.name
         shutil.copytree(folder, copied)
-        write_image(own / "images", read_bundle(copied).bundle, 0)
+        write_image(own / "images", read_bundle(copied), 0)
         files = {name: str(copied / "configs" / f"{name}.json") for name in ("inference", "metadata")}
         common = {"config_file": files["inference"], "bundle_root": str(copied)}
         places = {"dataset_dir": str(own / "images"), "output_dir": str(own / "theirs")}
@@ -87,7 +87,7 @@ def test_stock_monai_trains_on_for_two_epochs(name, tmp_path):
     (source,) = (folder for folder in FOLDERS if folder.name == name)
     root = tmp_path / name
     shutil.copytree(source, root)
-    bundle = read_bundle(root).bundle
+    bundle = read_bundle(root)
     for n in range(3):
         write_image(tmp_path / "data" / "images", bundle, n)
         write_image(tmp_path / "data" / "labels", bundle, n, labels=True)

@@ -18,7 +18,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_a_bundle_is_found_by_the_name_of_its_folder(home):
-    assert find_bundle("one").bundle.network == grey_bundle().network
+    assert find_bundle("one").network == grey_bundle().network
     assert find_bundle("two").folder == home / "bundles" / "two"
     assert {"one", "two"} <= {folder.name for folder in list_bundles()}
 
@@ -26,8 +26,8 @@ def test_a_bundle_is_found_by_the_name_of_its_folder(home):
 def test_a_bundle_is_found_by_its_folder(home, tmp_path, monkeypatch):
     stored_bundle(cells_bundle(), tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
-    assert find_bundle("elsewhere").bundle.labels.kind == "instances"
-    assert find_bundle(str(tmp_path / "elsewhere")).bundle == find_bundle("./elsewhere").bundle
+    assert find_bundle("elsewhere").labels.kind == "instances"
+    assert find_bundle(str(tmp_path / "elsewhere")) == find_bundle("./elsewhere")
 
 
 def test_an_unknown_bundle_is_refused_with_those_there_are(home):

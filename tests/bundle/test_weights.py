@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from medseg.bundle.bundle import StoredBundle
 from medseg.bundle.pack import pack
 from medseg.bundle.reader import read_bundle
 from medseg.bundle.weights import load_network, weights_bytes
@@ -163,10 +162,10 @@ def test_a_torn_archive_is_refused(folder):
 def test_large_weights_are_halved_and_small_ones_kept(tmp_path, monkeypatch):
     bundle = volume_bundle()
     weights = random_weights(bundle)
-    exact = load_network(StoredBundle(pack(bundle, weights, tmp_path / "exact", "card"), tmp_path / "exact"))
+    exact = load_network(pack(bundle, weights, tmp_path / "exact", "card"))
     assert all(torch.equal(exact.state_dict()[name], value) for name, value in weights.items())
     monkeypatch.setattr("medseg.bundle.weights._LARGE_BYTES", 100)
-    halved = load_network(StoredBundle(pack(bundle, weights, tmp_path / "half", "card"), tmp_path / "half"))
+    halved = load_network(pack(bundle, weights, tmp_path / "half", "card"))
     sizes = [(tmp_path / name / "models" / "model.pt").stat().st_size for name in ("exact", "half")]
     assert sizes[1] < 0.7 * sizes[0]
     for name, value in halved.state_dict().items():

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 def test_depths_are_measured_and_then_chosen_by(folder, tmp_path):
     done = medseg("bundle", "depths", folder / "deep", folder / "balls.json", "--device", "cpu", "-q")
     assert done.code == 0, done.err
-    found = find_bundle(str(folder / "deep")).bundle.depths
+    found = find_bundle(str(folder / "deep")).depths
     assert [score.depth for score in found] == [1, 2]
     assert 0 < found[0].parameters < found[1].parameters
     assert all(0 <= score.dice <= 1 and score.seconds > 0 for score in found)
@@ -42,7 +42,7 @@ def test_depths_are_measured_and_then_chosen_by(folder, tmp_path):
 def test_pruned_by_command(folder, tmp_path):
     done = medseg("bundle", "prune", folder / "deep", "--depth", "1", "-o", tmp_path / "small")
     assert done.code == 0, done.err
-    assert find_bundle(str(tmp_path / "small")).bundle.network.widths == (4, 6)
+    assert find_bundle(str(tmp_path / "small")).network.widths == (4, 6)
     assert medseg("bundle", "check", tmp_path / "small").code == 0
     assert medseg("bundle", "prune", folder / "deep", "--depth", "1", "-o", tmp_path / "small").code == 7
 
@@ -52,7 +52,7 @@ def test_agreement_that_foretells_nothing_is_refused(folder):
     done = medseg("bundle", "quality", folder / "plain", folder / "balls.json", "--device", "cpu", "-q")
     assert (done.code, len(done.lines)) == (3, 1)
     assert "agreement foretells nothing on these 12 cases" in done.err
-    assert find_bundle(str(folder / "plain")).bundle.quality is None
+    assert find_bundle(str(folder / "plain")).quality is None
 
 
 @pytest.mark.parametrize("command", ["quality", "depths"])
@@ -76,7 +76,7 @@ def test_quality_is_measured_and_then_told(folder, tmp_path, monkeypatch):
         "bundle", "quality", folder / "plain", folder / "balls.json", "--poor", "0.5", "--device", "cpu", "-q"
     )
     assert done.code == 0, done.err
-    fit = find_bundle(str(folder / "plain")).bundle.quality
+    fit = find_bundle(str(folder / "plain")).quality
     assert (fit.cases, fit.poor) == (12, 0.5)
     assert "correlation" in done.out
     told = medseg(

@@ -40,7 +40,7 @@ def test_every_case_is_scored_once(done):
     cases = [row["case"] for row in scores["rows"] if row["label"] == "liver"]
     assert sorted(cases) == [f"case{n}" for n in range(10)]
     assert "| all | 10 |" in answer.out
-    folds = [find_bundle(str(folder / "out" / f"fold{n}")).bundle.fold for n in (1, 2, 3)]
+    folds = [find_bundle(str(folder / "out" / f"fold{n}")).fold for n in (1, 2, 3)]
     assert [str(fold) for fold in folds] == ["1/3", "2/3", "3/3"]
 
 
@@ -59,7 +59,7 @@ def test_the_page_shows_the_worst_cases_of_all_folds(done):
 
 def test_the_folds_answer_together(done):
     folder, *_ = done
-    joined = find_bundle(str(folder / "out" / "out")).bundle
+    joined = find_bundle(str(folder / "out" / "out"))
     assert joined.network.options == {"members": 3}
     assert (joined.name, joined.fold) == ("out", None)
     assert medseg("bundle", "check", folder / "out" / "out").code == 0
@@ -72,7 +72,7 @@ def test_the_ensemble_foretells_by_what_was_seen_of_its_members_on_their_folds(d
         kept = folder / "out" / f"fold{n}" / "docs" / "scores_held-out.json"
         agreements |= json.loads(kept.read_text())["agreements"]
     assert sorted(agreements) == [f"case{n}" for n in range(10)]
-    fit = find_bundle(str(folder / "out" / "out")).bundle.quality
+    fit = find_bundle(str(folder / "out" / "out")).quality
     slope, correlation = re.search(
         r"([-\d.]+) x agreement.* correlation ([-\d.]+), .* \(10 cases\)", answer.err
     ).groups()

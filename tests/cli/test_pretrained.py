@@ -53,7 +53,7 @@ def test_it_starts_from_those_very_weights(place, tmp_path):
     assert all((value == first[name]).all() for name, value in weights(tmp_path / "b").items())
     assert train(manifest, "-o", tmp_path / "c", *plan).code == 0
     assert any((value != first[name]).any() for name, value in weights(tmp_path / "c").items())
-    digest = find_bundle(str(place / "first")).bundle.weights_sha256
+    digest = find_bundle(str(place / "first")).weights_sha256
     assert json.loads((tmp_path / "b.training" / "plan.json").read_text())["pretrained"] == digest
     card = (tmp_path / "b" / "docs" / "README.md").read_text()
     assert f"starting from the weights of `first` (sha256 {digest[:12]})" in card
@@ -68,7 +68,7 @@ def test_other_classes_have_a_last_layer_of_their_own(place, elsewhere, tmp_path
         elsewhere, "-o", tmp_path / "b", "--pretrained", place / "first", *settings, "--data", place / "set/data"
     )
     assert done.code == 0, done.err
-    first, bundle = weights(place / "first"), find_bundle(str(tmp_path / "b")).bundle
+    first, bundle = weights(place / "first"), find_bundle(str(tmp_path / "b"))
     assert (bundle.network.widths, bundle.network.out_channels) == ((8, 16), 4)
     changed = [
         name for name, value in weights(tmp_path / "b").items()

@@ -43,7 +43,7 @@ def test_from_manifest_to_bundle_to_mask(manifest, plan, tmp_path):
     assert json.loads((work / "plan.json").read_text()) == json.loads(plan.read_text())
     assert [row["step"] for row in json.loads((work / "history.json").read_text())] == [1, 2]
     assert medseg("bundle", "check", output).code == 0
-    assert read_bundle(output).bundle.always_labelled
+    assert read_bundle(output).always_labelled
     card = (output / "docs" / "README.md").read_text()
     assert "Every image that trained it holds liver or liver tumour" in card
     assert "Trained by `medseg train balls.json` with seed 0 on 2 cases for 2 steps of 4 patches" in card

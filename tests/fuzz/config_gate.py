@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from medseg.bundle.foreign import ForeignBundle
+from medseg.bundle.foreign import MonaiBundle
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.reader import read_any
 from medseg.bundle.targets import _MONAI
@@ -352,7 +352,7 @@ def answer(files: Mapping[str, bytes], folder: Path) -> str:
             (folder / "configs" / name).write_bytes(content)
             _written[folder, name] = content
     bundle = read_any(folder)
-    if isinstance(bundle, ForeignBundle):
+    if isinstance(bundle, MonaiBundle):
         program(bundle).in_words()
         window_spec(bundle.inferer, (32, 32, 32))
         image_names(bundle)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medseg.backends.backend import Asked
-from medseg.bundle.bundle import StoredBundle
+from medseg.bundle.bundle import Bundle
 from medseg.bundle.store import find_any
 from medseg.domain.errors import UsageError
 from medseg.domain.labels import Label, LabelTable
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MEDSEG_CACHE", str(tmp_path / "cache"))
 
 
-def labels_and_report(stored: StoredBundle, wishes: Wishes, name: str):
+def labels_and_report(stored: Bundle, wishes: Wishes, name: str):
     done = segment(blob_volume(np.eye(4)), load_model(stored, CPU, "fp32", wishes, Asked(name)))
     return done.label_map.voxels, done.report
 
@@ -64,7 +64,7 @@ def test_members_of_an_ensemble(backend, tmp_path):
     assert (found != expected).mean() <= 1e-6
 
 
-def ensemble(bundle, folder) -> StoredBundle:
+def ensemble(bundle, folder) -> Bundle:
     from medseg.bundle.card import new_card
     from medseg.bundle.pack import pack
     from medseg.networks.ensemble import join_weights
@@ -72,7 +72,7 @@ def ensemble(bundle, folder) -> StoredBundle:
 
     single = replace(bundle, network=replace(bundle.network, options=None))
     weights = join_weights([random_weights(single, seed) for seed in (0, 1)])
-    return StoredBundle(pack(bundle, weights, folder, new_card(bundle, 0, "Not at all.")), folder)
+    return pack(bundle, weights, folder, new_card(bundle, 0, "Not at all."))
 
 
 def test_batches_do_not_change_labels(tmp_path):

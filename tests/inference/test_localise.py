@@ -38,7 +38,7 @@ def whole():
 
 def found(volume):
     stored = find_bundle("hippocampus_mr_segmentation")
-    return locate(volume, stored.bundle.localiser, load_model(stored, CPU, "fp32").template, "scan.nii.gz")
+    return locate(volume, stored.localiser, load_model(stored, CPU, "fp32").template, "scan.nii.gz")
 
 
 def centres(located):

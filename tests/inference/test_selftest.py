@@ -83,7 +83,7 @@ def test_check_comes_to_the_answer_of_stock_monai(carrying):
     assert done.out.splitlines()[-1] == f"ok     self-test  answer: 0 of 2,800 voxels differ from {STOCK}"
     labels = np.asarray(Image.open(carrying.folder / "selftest" / "answer.png"))
     assert set(np.unique(labels)) == {0, 1, 5}
-    assert facts_of(carrying)["weights_sha256"] == carrying.bundle.weights_sha256
+    assert facts_of(carrying)["weights_sha256"] == carrying.weights_sha256
 
 
 def test_a_changed_answer_fails(carrying):
@@ -113,7 +113,7 @@ def test_another_image_comes_to_another_answer(carrying, tmp_path):
 
 def test_a_self_test_of_other_weights_fails(carrying, tmp_path):
     """A bundle that was trained again and got the old folder."""
-    again = stored_bundle(carrying.bundle, tmp_path / "again", seed=3)
+    again = stored_bundle(carrying, tmp_path / "again", seed=3)
     assert self_test(again).state == "lacks"
     shutil.copytree(carrying.folder / "selftest", again.folder / "selftest")
     assert_refused(again, "made with weights ", "medseg bundle selftest")
@@ -187,7 +187,7 @@ def test_a_damaged_picture_is_told(carrying):
 
 
 def test_a_bundle_without_one_says_so(packed, tmp_path):
-    stored = stored_bundle(packed.bundle, tmp_path / "b")
+    stored = stored_bundle(packed, tmp_path / "b")
     assert read_self_test(stored) is None
     done = medseg("bundle", "check", stored.folder)
     assert (done.code, done.err) == (0, "")

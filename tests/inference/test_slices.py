@@ -122,10 +122,10 @@ def test_bundles_that_number_things_refuse_volumes_and_take_pictures(tmp_path):
 def test_the_slices_stand_in_the_bundles_metadata(tmp_path):
     bundle = replace(grey_bundle(), slices="sagittal", pixel_mm=0.98)
     stored_bundle(bundle, tmp_path / "b")
-    read = read_bundle(tmp_path / "b").bundle
+    read = read_bundle(tmp_path / "b")
     assert (read.slices, read.pixel_mm) == ("sagittal", 0.98)
     stored_bundle(grey_bundle(), tmp_path / "c")
-    assert read_bundle(tmp_path / "c").bundle.slices is None
+    assert read_bundle(tmp_path / "c").slices is None
     with pytest.raises(UsageError, match="takes volumes, so it has no axial slices"):
         replace(volume_bundle(), slices="axial")
 
@@ -147,8 +147,8 @@ def test_slices_of_other_pixels_are_seen_at_the_size_of_the_training(model, kind
     brought = replace(model, bundle=replace(model.bundle, slices=kind, pixel_mm=1.0))
     mask = segment(fine, brought)
     assert mask.label_map.geometry == fine.geometry
-    assert mask.report.windows == expected_windows(fine, brought.bundle)
-    slicing = slicing_of(fine, brought.bundle)
+    assert mask.report.windows == expected_windows(fine, brought)
+    slicing = slicing_of(fine, brought)
     first = {slicing.across: int(slicing.flips[0]), slicing.down: int(slicing.flips[1])}  # where the pictures begin
     each_pair = tuple(slice(first[a], None, 2) if a in axes else slice(None) for a in range(3))
     as_it_is = segment(fine, of_slices(model, kind)).label_map.voxels

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from medseg.bundle.bundle import StoredBundle
 from medseg.bundle.card import new_card
 from medseg.bundle.pack import pack
 from medseg.data.preprocess import PreprocessSpec
@@ -62,7 +61,7 @@ def segment_ct(volume: Volume, folder: Path) -> LabelMap:
     packed = pack(
         bundle, _weights(bundle.network, float(hu.mean()), float(hu.std())), folder, new_card(bundle, 0, "Made.")
     )
-    return segment(volume, load_model(StoredBundle(packed, folder), CPU, "fp32")).label_map
+    return segment(volume, load_model(packed, CPU, "fp32")).label_map
 
 
 def _weights(spec: NetworkSpec, mean: float, deviation: float) -> dict[str, Any]:
