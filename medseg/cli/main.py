@@ -64,6 +64,7 @@ def main() -> None:
     """Run the command line; never returns."""
     signal.signal(signal.SIGTERM, _terminate)
     _prepare_streams()
+    _prepare_user()
     if not _has_current_folder():  # which torch's libraries end the process for
         _say("the current folder is gone; change to another one and run again")
         sys.exit(UsageError.exit_code)
@@ -95,6 +96,18 @@ def _prepare_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _prepare_user() -> None:
+    """Name a user whom nobody knows, as in a container that runs with a bare number: MONAI asks for one on import."""
+    if sys.platform == "win32" or any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+        return
+    import pwd
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        os.environ["USER"] = f"user{os.getuid()}"
 
 
 def _flushed(code: int) -> int:
