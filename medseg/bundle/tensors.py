@@ -31,6 +31,10 @@ def load_state(path: Path, key: str) -> dict[str, Tensor]:
     if not isinstance(data, dict) or not data or not all(isinstance(k, str) for k in data):
         raise BundleError(f"{path}: holds no state dict of a network")
     for name, value in data.items():
+        if isinstance(value, Tensor) and value.device.type != "cpu":
+            raise BundleError(
+                f"{path}: {name!r:.80} has no values (device {value.device.type}); save the weights again"
+            )
         if not isinstance(value, Tensor) or value.is_quantized or value.layout != torch.strided:
             raise BundleError(f"{path}: {name!r:.80} is no plain tensor; save the state dict alone")
     return data
@@ -46,6 +50,8 @@ def load_arrays(path: Path) -> Any:
             pending += item.values()
         elif isinstance(item, (list, tuple)):
             pending += item
+        elif isinstance(item, Tensor) and item.device.type != "cpu":
+            raise BundleError(f"{path}: holds a tensor without values (device {item.device.type}); save it again")
         elif isinstance(item, np.ndarray) and item.dtype.kind not in "biuf":
             raise BundleError(f"{path}: holds an array of {item.dtype}; numbers only")
     return data

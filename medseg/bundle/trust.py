@@ -11,7 +11,7 @@ from typing import Any
 
 from medseg.bundle.documents import read_document
 from medseg.bundle.targets import find_target
-from medseg.domain.errors import BundleError
+from medseg.domain.errors import BundleError, UsageError
 from medseg.io.files import write_text
 
 
@@ -32,9 +32,17 @@ def content_digest(folder: Path) -> str:
 
 
 def home_folder() -> Path:
-    """Where this program keeps things of the user's: MEDSEG_HOME, or .medseg of the user's home folder."""
+    """Where this program keeps things of the user's: MEDSEG_HOME, or .medseg of the user's home folder.
+
+    Raises: UsageError for a user without a home folder, as in containers that run with a number nobody knows.
+    """
     home = os.environ.get("MEDSEG_HOME")
-    return Path(home) if home else Path.home() / ".medseg"
+    if home:
+        return Path(home)
+    try:
+        return Path.home() / ".medseg"
+    except RuntimeError as error:
+        raise UsageError("this user has no home folder; set MEDSEG_HOME to a folder for medseg's own files") from error
 
 
 def trusted_file() -> Path:
@@ -43,8 +51,11 @@ def trusted_file() -> Path:
 
 
 def is_trusted(folder: Path) -> bool:
-    """Whether the user trusted exactly this content."""
-    return content_digest(folder) in _trusted()
+    """Whether the user trusted exactly this content; a user without a home folder has trusted nothing."""
+    try:
+        return content_digest(folder) in _trusted()
+    except UsageError:
+        return False
 
 
 def trust(folder: Path) -> str:

@@ -36,6 +36,8 @@ def load_network(stored: Bundle) -> nn.Module:
         )
     try:
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if lacking := [name for name, value in weights.items() if value.device.type != "cpu"]:
+            raise ValueError(f"{len(lacking)} tensors have no values")
         with torch.device("meta"):  # sizes a config claims are compared before they are allocated
             network = build_network(stored.network)
         network.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
