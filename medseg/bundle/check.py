@@ -70,7 +70,7 @@ def all_checks(bundle: Any) -> list[Check]:
     else:
         network = load_network(bundle)
         load_template(bundle)
-        digest = f"sha256 {bundle.bundle.weights_sha256}, as the metadata say"
+        digest = f"sha256 {bundle.weights_sha256}, as the metadata say"
     count = sum(parameter.numel() for parameter in network.parameters())
     return [
         Check("weights", "fit", "ok", f"{count} parameters, every key and shape as the network has them"),

@@ -33,7 +33,7 @@ def joined(parts: Sequence[Bundle], name: str) -> tuple[Bundle, dict[str, Tensor
     first, *others = [replace(_form(part), field_of_view=view, always_labelled=never_empty) for part in parts]
     for part, other in zip(parts[1:], others, strict=True):
         for field, value in vars(first).items():
-            if getattr(other, field) != value:
+            if field != "folder" and getattr(other, field) != value:
                 raise UsageError(f"{part.folder}: its {field} is not that of {parts[0].folder}; they cannot be joined")
     options = {**(first.network.options or {}), "members": len(parts)}
     network = replace(first.network, options=options)

@@ -244,12 +244,11 @@ class _Steps:
         bundle = self.batch.model.bundle
         return Algorithm(bundle.name, bundle.version, bundle.weights_sha256)
 
-    def _table(self) -> LabelTable | None:
-        """The labels that masks will have; None where only the mask tells them."""
-        from medseg.bundle.bundle import Bundle
+    def _table(self) -> LabelTable:
+        """The labels that masks will have, as far as they are known before."""
+        import numpy as np
 
-        bundle = self.batch.model.bundle
-        return bundle.labels if isinstance(bundle, Bundle) else None
+        return self.batch.model.table(np.zeros(0, int))[0]
 
     def _volume(self, plan: Plan) -> Volume:
         from medseg.cli.foreign import read_case

@@ -70,6 +70,11 @@ class MonaiModel:
     voters: tuple[MonaiModel, ...] = ()
     votes: bool = False
 
+    @property
+    def network_name(self) -> str:
+        """See `Model.network_name`."""
+        return self.bundle.network.name
+
     def prepare(self, volume: Volume, boxes: Sequence[Box], name: str, clock: Clock, beside_bytes: int = 0) -> Prepared:
         """See `Model.prepare`. The bundle's own preprocessing runs when the part's turn comes."""
         volume = require_suits(volume, self.bundle, name)

@@ -67,6 +67,11 @@ class OwnModel:
     settings: dict[str, Any] = field(default_factory=dict)
     backends: tuple[Backend, ...] = ()
 
+    @property
+    def network_name(self) -> str:
+        """See `Model.network_name`."""
+        return self.bundle.network.preset
+
     def prepare(self, volume: Volume, boxes: Sequence[Box], name: str, clock: Clock, beside_bytes: int = 0) -> Prepared:
         """See `Model.prepare`."""
         prepared = prepare(volume, self.bundle, self.template, self.settings, boxes, name, clock, beside_bytes)

@@ -49,7 +49,7 @@ def test_joined_folds_answer_with_the_mean_of_their_logits(tmp_path):
 
 def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
     parts = folds(tmp_path)
-    other = stored(tmp_path / "other", 3, replace(parts[0].bundle, flip_axes=(), name="other"))
+    other = stored(tmp_path / "other", 3, replace(parts[0], flip_axes=(), name="other"))
     with pytest.raises(UsageError, match="flip_axes is not that of"):
         joined([parts[0], other], "x")
     with pytest.raises(UsageError, match="at least two"):
@@ -63,14 +63,14 @@ def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
 
 def test_an_ensemble_has_seen_what_any_of_its_members_has(tmp_path):
     parts = [
-        replace(part, bundle=replace(part, seen=seen))
+        replace(part, seen=seen)
         for part, seen in zip(folds(tmp_path), [("a1", "b2"), ("b2", "c3")], strict=True)
     ]
     bundle, weights = joined(parts, "both")
     pack(bundle, weights, tmp_path / "both", "card")
     assert read_bundle(tmp_path / "both").seen == ("a1", "b2", "c3")
     assert bundle.fold is None
-    seeds = [replace(part, bundle=replace(part, fold=Fold(1, 2))) for part in parts]
+    seeds = [replace(part, fold=Fold(1, 2))) for part in parts]
     assert joined(seeds, "seeds")[0].fold == Fold(1, 2)
 
 

@@ -15,12 +15,12 @@ import torch
 import yaml
 
 from medseg.bundle.foreign import MonaiBundle
+from medseg.bundle.foreign_labels import table_of
 from medseg.bundle.program import program, window_spec
 from medseg.bundle.reader import read_any
 from medseg.bundle.targets import _MONAI
 from medseg.domain.errors import BundleError
 from medseg.inference.foreign_image import image_names
-from medseg.inference.foreign_labels import table_of
 from tests.bundle import hostile, zoo
 from tests.fuzz import expression_gate
 from tests.fuzz.made import Made, Maker

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from medseg.domain.errors import UsageError
-from medseg.inference.probabilities import probability_channels
 from medseg.inference.region import Box
 from medseg.inference.segment import segment
 from tests.bundles import blob_volume, cells_bundle, grey_bundle, random_model, volume_bundle
@@ -36,7 +35,7 @@ def assert_fit(result, maps, model):
     classes = np.searchsorted([0, *model.bundle.labels.values], result.label_map.voxels)
     chosen = np.take_along_axis(maps, classes[None], 0)[0]
     assert (maps.max(0) - chosen).max() < 1e-6  # a tie, but for rounding
-    assert result.report.settings["probabilities"] == probability_channels(model.bundle)
+    assert result.report.settings["probabilities"] == model.bundle.probability_channels()
 
 
 @pytest.mark.parametrize("letters", ["RAS", "LPS", "SAR", "PIL"])

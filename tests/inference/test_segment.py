@@ -11,9 +11,10 @@ from medseg.domain.errors import BundleError, FieldOfViewError, InputError
 from medseg.domain.geometry import Geometry
 from medseg.domain.labels import Label, LabelTable
 from medseg.domain.volume import Volume
+from medseg.inference.own import expected_windows
 from medseg.inference.prepare import require_field_of_view
 from medseg.inference.region import Box, crop_to_box
-from medseg.inference.segment import NotFiniteError, expected_windows, segment
+from medseg.inference.segment import NotFiniteError, segment
 from medseg.postprocess.components import remove_islands
 from medseg.windows import WindowSpec
 from tests.bundles import blob_volume, blobs, cells_bundle, grey_bundle, random_model, volume_bundle

@@ -12,9 +12,10 @@ from medseg.domain.geometry import Geometry
 from medseg.domain.series import Series
 from medseg.domain.volume import Volume
 from medseg.inference.fit import require_size
+from medseg.inference.own import expected_windows
 from medseg.inference.prepare import require_field_of_view
 from medseg.inference.region import Box
-from medseg.inference.segment import expected_windows, segment
+from medseg.inference.segment import segment
 from medseg.inference.slices import slicing_of
 from tests.bundles import blob_volume, cells_bundle, grey_bundle, random_model, stored_bundle, volume_bundle
 from tests.phantoms import oblique, orientations
@@ -147,8 +148,8 @@ def test_slices_of_other_pixels_are_seen_at_the_size_of_the_training(model, kind
     brought = replace(model, bundle=replace(model.bundle, slices=kind, pixel_mm=1.0))
     mask = segment(fine, brought)
     assert mask.label_map.geometry == fine.geometry
-    assert mask.report.windows == expected_windows(fine, brought)
-    slicing = slicing_of(fine, brought)
+    assert mask.report.windows == expected_windows(fine, brought.bundle)
+    slicing = slicing_of(fine, brought.bundle)
     first = {slicing.across: int(slicing.flips[0]), slicing.down: int(slicing.flips[1])}  # where the pictures begin
     each_pair = tuple(slice(first[a], None, 2) if a in axes else slice(None) for a in range(3))
     as_it_is = segment(fine, of_slices(model, kind)).label_map.voxels
