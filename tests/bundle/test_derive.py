@@ -70,7 +70,7 @@ def test_an_ensemble_has_seen_what_any_of_its_members_has(tmp_path):
     pack(bundle, weights, tmp_path / "both", "card")
     assert read_bundle(tmp_path / "both").seen == ("a1", "b2", "c3")
     assert bundle.fold is None
-    seeds = [replace(part, fold=Fold(1, 2))) for part in parts]
+    seeds = [replace(part, fold=Fold(1, 2)) for part in parts]
     assert joined(seeds, "seeds")[0].fold == Fold(1, 2)
 
 
