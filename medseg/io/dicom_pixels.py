@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -19,33 +20,40 @@ from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_inflate import open_dicom
 from medseg.io.dicom_quiet import quiet_pydicom
+from medseg.io.dicom_streams import Findings
 
 _KEYWORDS = [
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
+_MOST_WORDS = 1 << 16
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
     """The stored integers of each image, (rows, columns) each; a file of many frames is read once.
 
-    Raises: InputError naming the byte counts, or the transfer syntax that cannot be decoded.
+    Compressed pixels are decoded strictly: see `dicom_streams`.
+    Raises: InputError naming the byte counts, the transfer syntax that cannot be decoded, or the damaged images.
     """
     by_file: dict[Any, list[int]] = {}
     for n, header in enumerate(headers):
         by_file.setdefault(header.path, []).append(n)
     pixels: list[Any] = [None] * len(headers)
+    found = Findings()
     for which in by_file.values():
-        for n, image in zip(which, _read_file([headers[n] for n in which]), strict=True):
+        for n, image in zip(which, _read_file([headers[n] for n in which], found), strict=True):
             pixels[n] = image
+    found.require_none()
     return pixels
 
 
-def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
-    """Some frames of one file."""
+def _read_file(headers: Sequence[Header], found: Findings) -> list[NDArray[Any]]:
+    """Some frames of one file; what speaks for damage is noted in the findings."""
     first = headers[0]
     name, syntax = first.name, UID(first.transfer_syntax)
+    streams: list[bytes] = []
+    words = b""
     try:
         there = first.path.stat()
         if (there.st_size, there.st_mtime_ns) != first.stamp:
@@ -60,9 +68,12 @@ def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
                 raise InputError(f"{name}: cut off: its compressed pixels have no end; copy it again")
             if syntax.is_encapsulated:
                 _require_whole_streams(first, dataset.PixelData)
+                dataset.BitsStored, dataset.HighBit = first.bits, first.bits - 1  # or decoders mask what streams hold
+                streams = list(generate_frames(dataset.PixelData, number_of_frames=first.frames))
             frames = [header.frame for header in headers]
-            with _quiet_codecs() if syntax.is_encapsulated else nullcontext():
+            with _captured_codecs() if syntax.is_encapsulated else nullcontext() as said:
                 pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
+                words = said() if said is not None else b""
     except (MedsegError, MemoryError):
         raise
     except NotImplementedError as error:
@@ -79,6 +90,10 @@ def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
             raise InputError(
                 f"{name}: decodes to {image.shape} pixels instead of {(first.rows, first.columns)}; export it again"
             )
+    if streams:
+        found.heed(first, words)
+        for header, image in zip(headers, pixels, strict=True):
+            found.look_at(header, streams[header.frame], image)
     return pixels
 
 
@@ -98,17 +113,17 @@ def _require_whole_streams(header: Header, pixel_data: bytes) -> None:
 
 
 @contextmanager
-def _quiet_codecs() -> Iterator[None]:
-    """Codecs in C print about broken streams, past Python; a refusal is one line, and it is ours."""
+def _captured_codecs() -> Iterator[Callable[[], bytes]]:
+    """Codecs in C print about broken streams, past Python. What they print is given after the block, not shown."""
     sys.stderr.flush()
     kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with tempfile.TemporaryFile() as words:
+        try:
+            os.dup2(words.fileno(), 2)
+            yield lambda: os.pread(words.fileno(), _MOST_WORDS, 0)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _install(syntax: UID, decoder: Any) -> str:

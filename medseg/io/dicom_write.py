@@ -125,4 +125,6 @@ def _common(modality: str, seed: str, axes: Float64Array, spacing_mm: Float64Arr
 
 def _decimals(values: Float64Array) -> list[Any]:
     """As many digits as the 16 characters of a decimal string take."""
-    return [format_number_as_ds(float(value)) for value in values]
+    texts = [format_number_as_ds(float(value)) for value in values]
+    # pydicom gives 17 characters for numbers just below a power of ten
+    return [t if len(t) <= 16 else f"{float(v):.12g}" for t, v in zip(texts, values, strict=True)]

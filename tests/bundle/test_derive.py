@@ -62,10 +62,7 @@ def test_what_differs_in_more_than_its_weights_is_not_joined(tmp_path):
 
 
 def test_an_ensemble_has_seen_what_any_of_its_members_has(tmp_path):
-    parts = [
-        replace(part, seen=seen)
-        for part, seen in zip(folds(tmp_path), [("a1", "b2"), ("b2", "c3")], strict=True)
-    ]
+    parts = [replace(part, seen=seen) for part, seen in zip(folds(tmp_path), [("a1", "b2"), ("b2", "c3")], strict=True)]
     bundle, weights = joined(parts, "both")
     pack(bundle, weights, tmp_path / "both", "card")
     assert read_bundle(tmp_path / "both").seen == ("a1", "b2", "c3")
