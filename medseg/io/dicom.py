@@ -28,6 +28,13 @@ from medseg.io.dicom_values import require_hounsfield, scale
 from medseg.io.memory import require_memory
 
 _MOST_UNLIKE = 5
+_LOSSY = {
+    "1.2.840.10008.1.2.4.50": "JPEG",
+    "1.2.840.10008.1.2.4.51": "JPEG",
+    "1.2.840.10008.1.2.4.81": "near-lossless JPEG-LS",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000, which may be lossy",
+    "1.2.840.10008.1.2.4.203": "high-throughput JPEG 2000, which may be lossy",
+}
 
 
 def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
@@ -167,6 +174,8 @@ def _notes(headers: Sequence[Header], doubts: Doubts) -> list[str]:
         notes.append(f"{bare} of {len(headers)} DICOM files have no preamble")
     if doubts.modality and doubts.modality != headers[0].modality:
         notes.append(f"taken for {doubts.modality} (--force); the files say {headers[0].modality or 'nothing'}")
+    syntaxes = {header.transfer_syntax for header in headers} & _LOSSY.keys()
+    notes += [f"stored with loss ({_LOSSY[syntax]}); few changed bits in it cannot be noticed" for syntax in syntaxes]
     if doubts.assume_hu and (doubts.modality or headers[0].modality) == "CT":
         notes.append("values were taken for Hounsfield units (--assume-hu)")
     return notes

@@ -40,9 +40,9 @@ class Findings:
     def look_at(self, header: Header, stream: bytes, pixels: NDArray[Any]) -> None:
         """Compare the stream of an image with what was decoded from it."""
         syntax = UID(header.transfer_syntax)
-        if count := _beyond_bits(header, pixels):
+        if beyond := _beyond_bits(header, pixels):
             self.faults.append(
-                (header, f"{count} of its pixels hold values beyond the {header.bits_stored} stored bits")
+                (header, f"{beyond} of its pixels hold values beyond the {header.bits_stored} stored bits")
             )
             return
         if syntax == RLELossless:
