@@ -71,7 +71,7 @@ def _shifted(shifts: NDArray[np.float32], least: float) -> list[tuple[int, float
 
 
 def _distances(stack: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Per slice and block: mean distances from the mean of both neighbours, and between these; per slice: the mean shift."""
+    """Per slice and block: distances from the mean of both neighbours, and between these; per slice: the mean shift."""
     shape = (len(stack), stack.shape[1] // _BLOCK, stack.shape[2] // _BLOCK)
     apart, beside, shifts = np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(len(stack), np.float32)
     kind = np.float32 if stack.dtype.kind == "f" else np.int32

@@ -19,6 +19,7 @@ from medseg.domain.errors import InputError, MedsegError
 from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_inflate import open_dicom
+from medseg.io.dicom_jpeg import jpeg_fault
 from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_streams import Findings
 
@@ -28,6 +29,7 @@ _KEYWORDS = [
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
 _MOST_WORDS = 1 << 16
+_JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70)}
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
@@ -70,6 +72,8 @@ def _read_file(headers: Sequence[Header], found: Findings) -> list[NDArray[Any]]
                 _require_whole_streams(first, dataset.PixelData)
                 dataset.BitsStored, dataset.HighBit = first.bits, first.bits - 1  # or decoders mask what streams hold
                 streams = list(generate_frames(dataset.PixelData, number_of_frames=first.frames))
+                if first.transfer_syntax in _JPEG:
+                    _require_jpeg(first, streams)
             frames = [header.frame for header in headers]
             with _captured_codecs() if syntax.is_encapsulated else nullcontext() as said:
                 pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
@@ -95,6 +99,17 @@ def _read_file(headers: Sequence[Header], found: Findings) -> list[NDArray[Any]]
         for header, image in zip(headers, pixels, strict=True):
             found.look_at(header, streams[header.frame], image)
     return pixels
+
+
+def _require_jpeg(header: Header, streams: Sequence[bytes]) -> None:
+    for number, stream in enumerate(streams, 1):
+        if fault := jpeg_fault(stream, header.rows, header.columns):
+            where = (
+                f"frame {number} of its {_name(UID(header.transfer_syntax))} stream"
+                if len(streams) > 1
+                else "its stream"
+            )
+            raise InputError(f"{header.name}: damaged: {where} {fault}; copy or export it again")
 
 
 def _require_whole_streams(header: Header, pixel_data: bytes) -> None:

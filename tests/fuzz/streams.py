@@ -1,7 +1,7 @@
 """`python -m tests.fuzz.streams [--cases N] [--seed N] [SYNTAX...]`: damaged compressed streams, and what came of them.
 
-Of a series of slices one has its stream damaged. What is neither refused nor noted and has more than one per cent of its
-pixels changed is a failure; smaller changes, which no checksum can show, are counted.
+One slice of a series has its stream damaged. What is neither refused nor noted and has more than one per cent of its
+pixels changed is a failure. Smaller changes, which no checksum can show, are counted.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from medseg.io.images import read_image
 from tests.inputs.dicom_changes import encoded
 
 _FAILURE = 0.01
-_SHAPE = (96, 80, 9)  # columns, rows, slices
+_SHAPE = (128, 160, 9)  # columns, rows, slices
 
 
 def phantom(seed: int = 0) -> Volume:
     """Soft shapes that drift from slice to slice, with noise, as 12-bit values of an MR."""
     x, y, z = np.indices(_SHAPE, np.float64)
     rng = np.random.default_rng(seed)
-    shapes = 400 * np.sin(x / 9 + z / 6) * np.cos(y / 7 - z / 8) + 900 * (np.hypot(x - 48 - z, y - 40) < 30)
+    shapes = 400 * np.sin(x / 9 + z / 6) * np.cos(y / 7 - z / 8) + 900 * (np.hypot(x - 60 - z, y - 80) < 45)
     voxels = np.clip(700 + shapes + rng.normal(0, 25, _SHAPE), 0, 4095).astype(np.int16)
     return Volume(voxels[None], Geometry(_SHAPE, np.diag([-1.0, -1.0, 2.0, 1.0])), "streams")
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,8 +83,6 @@ def test_streams_of_other_encoders_are_read(name):
     path = get_testdata_file(name, download=False)
     if path is None:
         pytest.skip(f"pydicom does not carry {name}")
-    from pathlib import Path
-
     (header,) = read_headers(File(Path(path), name, name))
     (pixels,) = read_stored([header])
     assert pixels.shape == (header.rows, header.columns)
