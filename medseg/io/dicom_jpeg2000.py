@@ -21,6 +21,7 @@ _SOC, _SIZ, _COD, _SOT, _SOD, _EOC, _SOP, _EPH = 0xFF4F, 0xFF51, 0xFF52, 0xFF90,
 _OTHERWISE = {0xFF53, 0xFF5E, 0xFF5F, 0xFF60, 0xFF61}  # COC, RGN, POC, PPM, PPT: forms that are not compared
 _ENDS_ALIKE = 0.9  # of the blocks: then the other encoder ends them as ours does, and every one has to
 _PADDING = 1
+_MOST_LAYERS, _LEAST_PRECINCT = 1024, 5  # beyond them a header costs more than its pixels
 _END_BYTES = 4  # by which encoders end a block otherwise
 
 Block = tuple[int, int, int, int, int]  # tile, resolution, precinct, band, number
@@ -174,13 +175,22 @@ def _form(size: bytes, coding: bytes) -> _Form:
     style, order, layers, _, levels, block_x, block_y, block_style, transform = struct.unpack_from(">BBHBBBBBB", coding)
     if components != 1 or left or top or tile_left or tile_top or (step_x, step_y) != (1, 1):
         raise OtherFormError
-    if block_style or transform > 1 or levels > 32 or order > 4:
+    if block_style or transform > 1:
         raise OtherFormError
+    if (
+        levels > 32
+        or order > 4
+        or layers > _MOST_LAYERS
+        or not (block_x <= 8 and block_y <= 8 and block_x + block_y <= 8)
+    ):
+        raise StreamError("has a coding style that the standard does not know")
     if not (x and y and width and height and layers):
         raise StreamError("has no size")
     sizes = [(byte & 15, byte >> 4) for byte in coding[10:]] if style & 1 else [(15, 15)] * (levels + 1)
-    if len(sizes) != levels + 1:
+    if len(sizes) != levels + 1 or any(0 in pair for pair in sizes[1:]):
         raise StreamError("has precincts for another number of resolutions")
+    if any(min(pair) < _LEAST_PRECINCT for pair in sizes) or depth & 127 > 37:
+        raise OtherFormError
     return _Form(
         (x, y), (min(width, x), min(height, y)), (depth & 127) + 1, bool(depth & 128), order, layers, levels,
         (4 << block_x, 4 << block_y), transform == 1, tuple(sizes), bool(style & 4),

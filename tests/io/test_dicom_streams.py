@@ -56,8 +56,9 @@ def test_forms_that_are_not_compared_are_left_alone():
 
 def test_other_pixels_than_the_stream_has_are_found():
     pixels = PIXELS.copy()
-    pixels[20:40, 20:40] += 7
-    assert damaged_blocks(jpeg2000(), pixels) > 0
+    pixels[20:60, 20:60] = np.random.default_rng(0).integers(0, 2000, (40, 40))
+    count = damaged_blocks(jpeg2000(), pixels)
+    assert count > 0
 
 
 def test_a_stream_cut_or_lengthened_inside_is_refused():
@@ -116,7 +117,7 @@ def _packed(values):
 def test_a_run_length_that_changed_is_found():
     frame = struct.pack("<16I", 1, 64, *[0] * 14) + bytes([3, 1, 2, 3, 4, 3, 5, 6, 7, 8])
     assert rle_fault(frame, 8, 1) == ""
-    assert "segment 1" in rle_fault(frame[:64] + bytes([2]) + frame[65:], 8, 1)
+    assert "segment 1" in rle_fault(frame[:64] + bytes([1]) + frame[65:], 8, 1)
 
 
 def test_the_length_of_a_lossless_jpeg_follows_from_its_pixels(tmp_path):
