@@ -9,6 +9,7 @@ from pydicom.uid import UID
 
 from medseg.domain.doubts import Doubts
 from medseg.domain.errors import GridError, InputError, SeriesError, ValueRangeError
+from medseg.io.dicom_elements import OTHER_UNIT
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_projection import is_projection
 from medseg.io.dicom_repeats import lie_at_one_position
@@ -152,14 +153,16 @@ def _check_scale(header: Header, doubts: Doubts) -> None:
                 f"{name}: is CT without RescaleSlope and RescaleIntercept, so its values may not be Hounsfield units; "
                 "export it again with both, or give --assume-hu"
             )
-        if kind := material_map(header.image_type):
+        whole = tuple(value.upper() for value in header.tags.get("ImageType", ()))  # of a file of many frames
+        if kind := material_map(header.image_type) or material_map(whole):
             raise ValueRangeError(
                 f"{name}: is CT and a map of another quantity (ImageType {kind}), not in Hounsfield units; give the "
                 "series in HU, or --assume-hu"
             )
         if header.rescale_type not in ("", "HU"):
+            unit = header.rescale_type if header.rescale_type != OTHER_UNIT else "another unit"
             raise ValueRangeError(
-                f"{name}: is CT with values in {header.rescale_type} (RescaleType), not in Hounsfield units; export it "
+                f"{name}: is CT with values in {unit} (RescaleType), not in Hounsfield units; export it "
                 "again in HU, or give --assume-hu"
             )
     slope, intercept = (1.0 if header.slope is None else header.slope), header.intercept or 0.0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 Numbers = tuple[float, ...]
+OTHER_UNIT = "?"
 
 
 def values(dataset: Any, keyword: str) -> list[Any] | None:
@@ -51,6 +52,12 @@ def code(dataset: Any, keyword: str) -> str:
     """A code string, so that it may stand in a message; empty where it is missing or free text."""
     text = str((values(dataset, keyword) or [""])[0]).strip()
     return text if re.fullmatch(r"[A-Z0-9_ ]{1,16}", text) else ""
+
+
+def unit(dataset: Any, keyword: str) -> str:
+    """A unit as a code, so that it may stand in a message; OTHER_UNIT for free text, empty where it is missing."""
+    text = str((values(dataset, keyword) or [""])[0]).strip().upper()
+    return text if re.fullmatch(r"[A-Z0-9_ ]{0,16}", text) else OTHER_UNIT
 
 
 def uid(dataset: Any, keyword: str) -> str:

@@ -53,7 +53,8 @@ def find_files(root: Path) -> Files:
     try:
         if root.is_dir():
             below = files_below(root)
-            require_no_dangling(root, len(below.dangling), len(below.files) + len(below.dangling))
+            dangling = [path for path in below.dangling if not path.name.startswith(".")]  # locks of editors
+            require_no_dangling(root, len(dangling), len(below.files) + len(dangling))
             return Files(_numbered(root, "file", [(path, path) for path in below.files]))
         if is_zip(root):
             members, count, keeps = unpack(root)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 
 from medseg.domain.errors import InputError
-from medseg.io.dicom_elements import code, item, number, numbers, texts, values
+from medseg.io.dicom_elements import item, number, numbers, texts, unit, values
 
 if TYPE_CHECKING:
     from medseg.io.dicom_header import Header
@@ -56,7 +56,7 @@ def _frame(whole: Header, n: int, frame: Any, shared: Any, common: dict[str, tup
         spacing_mm=numbers(measures, "PixelSpacing", 2) if measures is not None else None,
         slope=number(transform, "RescaleSlope") if transform is not None else whole.slope,
         intercept=number(transform, "RescaleIntercept") if transform is not None else whole.intercept,
-        rescale_type=(code(transform, "RescaleType") if transform is not None else "") or whole.rescale_type,
+        rescale_type=(unit(transform, "RescaleType") if transform is not None else "") or whole.rescale_type,
         tags={**common, **dict(_tags(frame))},
     )
 

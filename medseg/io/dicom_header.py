@@ -13,7 +13,7 @@ from pydicom.filereader import read_partial
 from pydicom.uid import RE_VALID_UID, UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medseg.domain.errors import InputError, MedsegError
-from medseg.io.dicom_elements import Numbers, code, count, number, numbers, text, texts, uid, uid_text, values
+from medseg.io.dicom_elements import Numbers, code, count, number, numbers, text, texts, uid, uid_text, unit, values
 from medseg.io.dicom_files import File
 from medseg.io.dicom_inflate import open_dicom
 from medseg.io.dicom_padding import padding
@@ -24,7 +24,7 @@ from medseg.io.dicom_walk import FLOAT_PIXEL_DATA, PIXEL_DATA, Watch, file_meta,
 
 _KEYWORDS = (
     *("SOPClassUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID", "Modality"),
-    *("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate"),
     *("Rows", "Columns", "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
@@ -45,7 +45,7 @@ class Header:
     stamp:           size and time of the file when it was read, so that a change shows.
     series_uid:      as the file has it, valid or not; empty where there is none. So the study's.
     series_number:   None where there is none.
-    patient:         digests of the patient's name, number, birth date and sex, for comparison; empty where not given.
+    patient:         digests of the patient's name, number and birth date, for comparison; empty where not given.
     object_class:    the name of the SOP class, "MR Image Storage"; its number where it has no name.
     frame:           which frame of the file, from 0; 0 in a classic file.
     frames:          how many the file says it has.
@@ -211,7 +211,7 @@ def _header(
         spacing_mm=numbers(dataset, "PixelSpacing", 2),
         slope=number(dataset, "RescaleSlope"),
         intercept=number(dataset, "RescaleIntercept"),
-        rescale_type=code(dataset, "RescaleType"),
+        rescale_type=unit(dataset, "RescaleType"),
         has_modality_table="ModalityLUTSequence" in dataset,
         padding=padding(dataset, bits, stored, is_signed),
         tags={word: value for word in TAG_KEYWORDS if (value := texts(dataset, word))},
@@ -224,9 +224,9 @@ def _header(
 
 
 def _patient(dataset: Any) -> tuple[str, ...]:
-    """Digests of name (however its parts are set apart), number, birth date and sex; empty where one is not given."""
-    name = re.sub(r"[\s^=,]+", " ", text(dataset, "PatientName").casefold()).strip()
-    facts = [name, *(text(dataset, word).casefold() for word in ("PatientID", "PatientBirthDate", "PatientSex"))]
+    """Digests of name (in letters, however its parts are set apart), number and birth date; empty where not given."""
+    name = re.sub(r"[\s^,]+", " ", text(dataset, "PatientName").split("=")[0].casefold()).strip()
+    facts = [name, *(text(dataset, word).casefold() for word in ("PatientID", "PatientBirthDate"))]
     return tuple(hashlib.sha256(fact.encode()).hexdigest() if fact else "" for fact in facts)
 
 

@@ -58,7 +58,7 @@ def entries(found: Scan) -> list[Entry]:
 
 def _of_series(stack: Stack, stacks: Sequence[Stack]) -> Iterator[str]:
     """What is wrong with the series that a candidate is a part of."""
-    parts = [other for other in stacks if other.group == stack.group and other is not stack]
+    parts = _apart([other for other in stacks if other.group == stack.group and other is not stack])
     if stack.owner:
         what = "studies" if stack.owner.startswith("study") else "patients"
         yield f"images of several {what} have its SeriesInstanceUID"
@@ -72,6 +72,12 @@ def names_of(stack: Stack) -> dict[str, str]:
         dataset = dcmread(stack.headers[0].path, force=True, stop_before_pixels=True, specific_tags=list(_NAMES))
         return {word: value for word in _NAMES if (value := text(dataset, word))}
     return {}
+
+
+def _apart(stacks: Sequence[Stack]) -> list[Stack]:
+    """One of those stacks that lie at the same positions: phases of one place tell nothing new."""
+    places = {tuple(header.position_mm for header in stack.headers): stack for stack in stacks}
+    return list(places.values())
 
 
 def _entry(number: int, stack: Stack) -> Entry:

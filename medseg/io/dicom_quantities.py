@@ -7,7 +7,7 @@ acquisitions may differ between them, as they do where slices were acquired in t
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -15,64 +15,111 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from medseg.io.dicom_header import Header
 
-Tags = Mapping[str, tuple[str, ...]]
+Values = tuple[str, ...]
+Tags = Mapping[str, Values]
 
 
 @dataclass(frozen=True)
 class Quantity:
     """How values of one element are compared.
 
-    tolerance: the share by which two numbers may differ and count as the same; None for texts.
-    optional:  an image that does not record it belongs to any other, because anonymisers remove it.
-    per_slice: may differ from slice to slice of one volume (gated repetition times); it then separates nothing.
+    tolerance: the share by which two numbers may differ and count as the same, also step by step; None for texts.
+    absolute:  the same as a number.
+    required:  an image that does not record it differs from one that does. Else it belongs to any other, because
+               anonymisers and converters leave elements out.
+    per_slice: may be another in every slice of one volume; it then separates nothing.
+    plain:     brings a value into the form that is compared.
     """
 
     tolerance: float | None = None
-    optional: bool = False
+    absolute: float = 1e-9
+    required: bool = False
     per_slice: bool = False
+    plain: Callable[[Values], Values] = tuple
 
 
-_TEXT, _NUMBER = Quantity(), Quantity(0.01)
+def _kind_of_image(values: Values) -> Values:
+    """Without the first value, which recompression changes; letter case and empty ends mean nothing."""
+    upper = [value.upper() for value in values[1:]]
+    while upper and not upper[-1]:
+        upper.pop()
+    return tuple(upper)
+
+
+def _set(values: Values) -> Values:
+    return tuple(sorted(value.upper() for value in values))
+
+
+def _name_of_sequence(values: Values) -> Values:
+    """Without the count of segments at its end, which differs from slice to slice."""
+    return tuple(re.sub(r"_\d+$", "", value) for value in values)
+
+
+_TEXT, _NUMBER, _SET = Quantity(), Quantity(0.01), Quantity(plain=_set)
 QUANTITIES: dict[str, Quantity] = {
-    "SeriesNumber": Quantity(0.0, optional=True),
-    "SeriesDescription": Quantity(optional=True),
+    "SeriesNumber": Quantity(0.0),
+    "SeriesDescription": _TEXT,
+    "ProtocolName": _TEXT,
+    "PatientPosition": _TEXT,
+    "BodyPartExamined": _TEXT,
+    "Laterality": _TEXT,
+    "ImageLaterality": _TEXT,
+    "PresentationIntentType": _TEXT,
     "EchoTime": _NUMBER,
     "EffectiveEchoTime": _NUMBER,
     "EchoNumbers": _TEXT,
-    "InversionTime": Quantity(0.01, per_slice=True),
-    "InversionTimes": Quantity(per_slice=True),
-    "RepetitionTime": Quantity(0.25, per_slice=True),  # follows the heart in gated scans
-    "FlipAngle": Quantity(0.01, per_slice=True),
-    "DiffusionBValue": Quantity(0.02),
-    "DiffusionDirectionality": _TEXT,
-    "DiffusionGradientOrientation": _TEXT,
+    "InversionTime": Quantity(0.35),  # of late enhancement it follows the heart
+    "InversionTimes": Quantity(0.35, per_slice=True),
+    "RepetitionTime": Quantity(0.6),  # of gated scans it is one heartbeat, or two
+    "FlipAngle": Quantity(0.3),  # of angiograms it rises from slab to slab
+    "DiffusionBValue": Quantity(0.02, absolute=1.0, required=True),
+    "DiffusionDirectionality": Quantity(required=True),
+    "DiffusionGradientOrientation": Quantity(required=True),
     "VelocityEncodingDirection": _TEXT,
+    "VelocityEncodingMaximumValue": _NUMBER,
     "TemporalPositionIdentifier": Quantity(per_slice=True),
     "TemporalPositionIndex": Quantity(per_slice=True),
-    "NominalPercentageOfCardiacPhase": Quantity(0.01, per_slice=True),
-    "NominalPercentageOfRespiratoryPhase": Quantity(0.01, per_slice=True),
-    "ImageType": _TEXT,
-    "FrameType": _TEXT,
+    "NominalPercentageOfCardiacPhase": Quantity(0.0, absolute=5.0),
+    "NominalPercentageOfRespiratoryPhase": Quantity(0.0, absolute=5.0),
+    "ImageType": Quantity(required=True, plain=_kind_of_image),
+    "FrameType": Quantity(required=True, plain=_kind_of_image),
     "ComplexImageComponent": _TEXT,
     "AcquisitionContrast": _TEXT,
     "StackID": _TEXT,
-    "ScanningSequence": _TEXT,
-    "SequenceVariant": _TEXT,
-    "SequenceName": Quantity(optional=True),
-    "PulseSequenceName": Quantity(optional=True),
+    "ScanningSequence": _SET,
+    "SequenceVariant": _SET,
+    "ScanOptions": _SET,
+    "SequenceName": Quantity(plain=_name_of_sequence),
+    "PulseSequenceName": Quantity(plain=_name_of_sequence),
+    "MRAcquisitionType": _TEXT,
+    "EchoTrainLength": _TEXT,
+    "NumberOfAverages": _NUMBER,
+    "PixelBandwidth": Quantity(0.05),
+    "MagneticFieldStrength": Quantity(0.05),
+    "ImagedNucleus": _TEXT,
+    "MagnetizationTransfer": _TEXT,
+    "SpectrallySelectedSuppression": _TEXT,
+    "ContrastBolusAgent": _TEXT,
     "KVP": _NUMBER,
+    "MonoenergeticEnergyEquivalent": _NUMBER,
+    "AcquisitionType": _TEXT,
+    "SpiralPitchFactor": Quantity(0.02),
+    "DataCollectionDiameter": Quantity(0.02),
+    "SingleCollimationWidth": Quantity(0.02),
     "ConvolutionKernel": _TEXT,
     "ConvolutionKernelGroup": _TEXT,
     "FilterType": _TEXT,
     "ReconstructionAlgorithm": _TEXT,
     "ReconstructionType": _TEXT,
     "ReconstructionMethod": _TEXT,
-    "ReconstructionDiameter": Quantity(0.005, optional=True),
+    "ReconstructionDiameter": Quantity(0.005),
     "AttenuationCorrectionMethod": _TEXT,
-    "CorrectedImage": _TEXT,
+    "ScatterCorrectionMethod": _TEXT,
+    "EnergyWindowNumber": _TEXT,
+    "CorrectedImage": _SET,
     "Units": _TEXT,
-    "RescaleType": Quantity(optional=True),
-    "SliceThickness": Quantity(0.02, optional=True),
+    "RescaleType": _TEXT,
+    "SliceThickness": Quantity(0.02),
 }
 # What tells volumes at equal positions apart when no quantity does; measured times before clocks.
 TIMES = (
@@ -81,8 +128,10 @@ TIMES = (
     *("FrameAcquisitionDateTime", "FrameReferenceDateTime", "ContentTime"),
 )
 CLOCKS = ("AcquisitionTime", "AcquisitionDateTime", "FrameAcquisitionDateTime", "FrameReferenceDateTime", "ContentTime")
+_SHOWN = {*QUANTITIES, *TIMES} - {*CLOCKS}
 TAG_KEYWORDS = (*QUANTITIES, *TIMES, "InstanceNumber")
 _ABSENT = -1
+_SAME_DIRECTION = 0.01
 
 
 def separated(headers: Sequence[Header]) -> tuple[list[tuple[str, list[Header]]], tuple[str, ...]]:
@@ -117,10 +166,11 @@ def separated(headers: Sequence[Header]) -> tuple[list[tuple[str, list[Header]]]
 def worded(keywords: Sequence[str], tags: Sequence[Tags], parts: Sequence[list[int]]) -> list[tuple[str, list[int]]]:
     """Parts in the order of their values, each with what tells it from the others: "EchoTime 80".
 
-    Numbers are given as they are; clocks and texts count as first, second, third, since they may identify a patient.
+    Numbers that are measured are given as they are. Clocks, texts and numbers of anything else count as first, second,
+    third, since they may identify a patient.
     """
     values = {word: {id(part): tags[part[0]].get(word, ()) for part in parts} for word in keywords}
-    ranks: dict[str, dict[tuple[str, ...], int]] = {}
+    ranks: dict[str, dict[Values, int]] = {}
     for word, of_part in values.items():
         different = sorted(set(of_part.values()), key=_natural)
         ranks[word] = {value: n for n, value in enumerate(different, 1)}
@@ -130,13 +180,13 @@ def worded(keywords: Sequence[str], tags: Sequence[Tags], parts: Sequence[list[i
         words = []
         for word in keywords:
             value = values[word][id(part)]
+            number = as_number(value) if word in _SHOWN or word.startswith("DimensionIndexValues") else None
             if not value:
                 words.append(f"without {word}")
-                continue
-            shown = None if word in CLOCKS else as_number(value)
-            words.append(
-                f"{word} {shown:g}" if shown is not None else f"{word} {ranks[word][value]} of {len(ranks[word])}"
-            )
+            elif number is not None:
+                words.append(f"{word} {number:.10g}")
+            else:
+                words.append(f"{word} {ranks[word][value]} of {len(ranks[word])}")
         found.append((", ".join(words), part))
     return found
 
@@ -150,34 +200,40 @@ def as_number(value: tuple[str, ...]) -> float | None:
 
 def _classes(tags: Sequence[Tags], keyword: str, quantity: Quantity) -> list[int]:
     """A number for each image, the same for values that count as the same."""
-    values = [tag.get(keyword) for tag in tags]
+    values = [quantity.plain(tag[keyword]) if keyword in tag else None for tag in tags]
     there = sorted({value for value in values if value is not None}, key=_natural)
-    number_of: dict[tuple[str, ...], int] = {}
+    number_of: dict[Values, int] = {}
+    directions: list[tuple[tuple[float, ...], int]] = []
     last, kind = None, _ABSENT
     for value in there:
-        number = as_number(value) if quantity.tolerance is not None else None
-        near = (
-            last is not None
-            and number is not None
-            and quantity.tolerance is not None
-            and abs(number - last) <= quantity.tolerance * max(abs(number), abs(last)) + 1e-9
-        )
-        if not near and _vector(value) is not None and _vector(value) in map(_vector, number_of):
-            number_of[value] = next(n for other, n in number_of.items() if _vector(other) == _vector(value))
+        direction = _direction(value)
+        alike = next((n for other, n in directions if direction is not None and _is_near(direction, other)), None)
+        if alike is not None:
+            number_of[value] = alike
             continue
-        kind += not near
+        number = as_number(value) if quantity.tolerance is not None else None
+        if last is None or number is None or not _is_same(number, last, quantity):
+            kind += 1
         number_of[value] = kind
         last = number
-    absent = 0 if quantity.optional and kind == 0 else _ABSENT
+        directions += [(direction, kind)] if direction is not None else []
+    absent = _ABSENT if quantity.required or kind > 0 else 0
     return [absent if value is None else number_of[value] for value in values]
 
 
-def _vector(value: tuple[str, ...]) -> tuple[float, ...] | None:
-    """Three numbers or more, rounded; None for anything else."""
+def _is_same(one: float, other: float, quantity: Quantity) -> bool:
+    assert quantity.tolerance is not None
+    return abs(one - other) <= max(quantity.tolerance * max(abs(one), abs(other)), quantity.absolute)
+
+
+def _direction(value: Values) -> tuple[float, ...] | None:
+    """Three numbers or more; None for anything else."""
     numbers = [as_number((part,)) for part in value]
-    if len(numbers) < 3 or any(number is None for number in numbers):
-        return None
-    return tuple(round(number, 3) + 0.0 for number in numbers if number is not None)
+    return None if len(numbers) < 3 else tuple(n for n in numbers if n is not None) if None not in numbers else None
+
+
+def _is_near(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return len(one) == len(other) and all(abs(a - b) <= _SAME_DIRECTION for a, b in zip(one, other, strict=True))
 
 
 def _fewest(kinds: Mapping[str, list[int]], joint: Sequence[tuple[int, ...]]) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ from pydicom import dcmread
 
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_pixels import read_stored
-from medseg.io.dicom_quantities import QUANTITIES, TIMES, Tags, as_number, worded
+from medseg.io.dicom_quantities import CLOCKS, QUANTITIES, TIMES, Tags, as_number, worded
 from medseg.io.dicom_quiet import quiet_pydicom
 from medseg.io.dicom_stack import SAME_MM
 
 _NO_VALUES = {"SQ", "OB", "OW", "OD", "OF", "OL", "OV", "UN", "UI", "PN"}
+_MOST_COMBINED = 16
 _RANKED_BY = (*TIMES, "InstanceNumber")
 
 
@@ -33,10 +34,14 @@ def by_repeats(headers: list[Header]) -> list[tuple[str, list[Header]]]:
     most = max(counts.values())
     if most == 1 or len(counts) == 1:
         return [("", headers)]
-    found = _by_tags(_known_tags(headers), _known_keywords(headers), places, most)
+    known = _known_keywords(headers)
+    found = _by_tags(_known_tags(headers), [word for word in known if word not in CLOCKS], places, most)
     if found is None and not _are_copies(headers, places):
         tags = _all_tags(headers)
-        found = _by_tags(tags, list(dict.fromkeys(word for tag in tags for word in tag)), places, most, together=1)
+        found = _by_tags(_known_tags(headers), known, places, most)
+        found = found or _by_tags(
+            tags, list(dict.fromkeys(word for tag in tags for word in tag)), places, most, together=1
+        )
         found = found or _by_rank(headers, places, most)
     if found is None:
         return [("", headers)]
@@ -70,8 +75,12 @@ def _by_tags(
 ) -> list[tuple[str, list[int]]] | None:
     """Parts by the fewest of these elements, at most so many together, that make as many as images share a position."""
     varying = [word for word in keywords if len({tag.get(word) for tag in tags}) > 1]
+    if len(varying) > _MOST_COMBINED:
+        together = 1
     for count in range(1, together + 1):
         for chosen in combinations(varying, count):
+            if len({tuple(tag.get(word) for word in chosen) for tag in tags}) != most:
+                continue
             parts: dict[tuple[tuple[str, ...] | None, ...], list[int]] = {}
             for n, tag in enumerate(tags):
                 parts.setdefault(tuple(tag.get(word) for word in chosen), []).append(n)

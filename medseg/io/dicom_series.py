@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,11 +88,20 @@ def find_stacks(headers: Sequence[Header]) -> list[Stack]:
     ordered = sorted(
         _series(headers), key=lambda found: (found[1].series_number is None, found[1].series_number or 0, found[0])
     )
-    return [
+    found = [
         stack
         for number, (identity, _, group, notes) in enumerate(ordered)
         for stack in _of_one_series(identity, group, number, notes)
     ]
+    keys = Counter(stack.key for stack in found)
+    return [
+        replace(stack, key=_digest(f"{stack.key}|{n}")) if keys[stack.key] > 1 else stack
+        for n, stack in enumerate(found)
+    ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _series(headers: Sequence[Header]) -> list[tuple[str, Header, list[Header], tuple[str, ...]]]:
@@ -121,16 +131,13 @@ def _joined(by_uid: dict[str, list[Header]]) -> list[tuple[str, list[Header]]]:
     """Single images that share all that a series shares but the UID are one series: each file was given a new one."""
     single = {uid: group[0] for uid, group in by_uid.items() if len(group) == 1 and group[0].position_mm is not None}
     joined: list[tuple[str, list[Header]]] = []
-    for group in _alike(list(single.values())):
-        if len(group) > 2 and group[0].series_number is not None and _same_place(group):
+    groups = [kind for group in _alike(list(single.values())) for kind in _by_kind(group)]
+    for group in groups:
+        if len(group) > 2 and len({header.position_mm for header in group}) == len(group):
             joined.append((min(header.series_uid for header in group), group))
             for header in group:
                 del by_uid[header.series_uid]
     return [*by_uid.items(), *joined]
-
-
-def _same_place(group: Sequence[Header]) -> bool:
-    return all(_same_kind(group[0], header) for header in group)
 
 
 def _alike(headers: Sequence[Header]) -> list[list[Header]]:
@@ -171,7 +178,7 @@ def _of_one_series(identity: str, headers: list[Header], number: int, notes: tup
                     split = ", ".join(filter(None, (words, repeat)))
                     of_kind = _words(kind[0]) if len(kinds) > 1 else ""
                     named = ", ".join(filter(None, (owner, of_kind, split)))
-                    key = hashlib.sha256(f"{identity}|{named}".encode()).hexdigest()[:8]
+                    key = _digest(f"{identity}|{named}")
                     said = (*notes, *more, *_rounding(repeated))
                     found.append(Stack(tuple(repeated), split, key, number, owner, said))
     return found
@@ -239,4 +246,5 @@ def _rounding(headers: Sequence[Header]) -> list[str]:
 
 def _words(header: Header) -> str:
     """What tells a part of a series from another; only for its key."""
-    return f"{header.columns} {header.rows} {header.orientation} {header.spacing_mm} {header.image_type}"
+    colour = " colour" if is_colour(header) else ""
+    return f"{header.columns} {header.rows} {header.orientation} {header.spacing_mm} {header.image_type}{colour}"

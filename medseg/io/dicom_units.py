@@ -6,10 +6,13 @@ import re
 from collections.abc import Sequence
 
 # Words in ImageType from its third value on: PS3.3 C.8.15.3.1.4 (multi-energy CT), what makers wrote before, and maps
-# of perfusion. Virtual monoenergetic images, and those with a material removed or modified, stay in HU.
+# of blood flow and of other quantities. Virtual monoenergetic images, and those with a material removed or modified,
+# stay in HU, and so do images that calcium is scored in.
 _OTHER_QUANTITY = re.compile(
-    r"(?:^|[^A-Z0-9])(MAT[ _](?:SPECIFIC|FRACTIONAL|VALUE[ _]BASED)|MATERIAL|MD|EFF(?:ECTIVE)?[ _]ATOMIC|ATOMIC|"
-    r"Z[ _]?EFF|ELECTRON|RHO[ _]?Z?|IODINE|CALCIUM|URIC|HAP|CBF|CBV|MTT|TTP|TMAX|PBV|PERFUSION)(?:$|[^A-Z0-9])"
+    r"(?:^|[^A-Z0-9])(MAT[ _](?:SPECIFIC|FRACTIONAL|VALUE[ _]BASED)|MATERIAL|EFF(?:ECTIVE)?[ _]ATOMIC|ATOMIC|"
+    r"Z[ _]?EFF(?:ECTIVE)?|ELECTRON|RHO(?:[ _]?Z)?|IODINE|CALCIUM(?![ _]SCOR)|URIC|HAP|FAT[ _]FRACTION|"
+    r"BLOOD[ _](?:VOLUME|FLOW)|CBF|CBV|MTT|TTP|TMAX|[A-Z]*PBV|PMB|PERM(?:EABILITY)?|STOPPING|SPR|VENT(?:ILATION)?)"
+    r"(?:$|[^A-Z0-9])"
 )
 _HOUNSFIELD = re.compile(r"(?:^|[^A-Z0-9])(VMI|MONO|VNC|MAT[ _](?:REMOVED|MODIFIED))(?:$|[^A-Z0-9])")
 

@@ -10,12 +10,14 @@ NIFTI_ENDINGS = (".nii", ".nii.gz")
 VOLUME_ENDINGS = (*NIFTI_ENDINGS, *NRRD_ENDINGS)
 # Images of kinds that are not read. An .hdr belongs to an .img of the same name, a .raw or .zraw to its header.
 UNREAD_VOLUMES = (
-    *(".mha", ".mhd", ".img", ".img.gz", ".mgz", ".mgh", ".mgh.gz", ".mnc", ".mif", ".mif.gz", ".gipl", ".vtk", ".vti"),
-    *(".nii.bz2", ".nii.zst", ".nii.xz", ".nrrd.gz", ".dcm.gz", ".dcm.bz2", ".npy", ".npz", ".h5", ".hdf5", ".zarr"),
-    *(".czi", ".nd2", ".lif", ".lsm", ".svs", ".ndpi", ".ims", ".oib", ".oif", ".vsi", ".par", ".rec"),
+    *(".mha", ".mhd", ".img", ".img.gz", ".mgz", ".mgh", ".mgh.gz", ".mnc", ".minc", ".mif", ".mif.gz", ".gipl"),
+    *(".nii.bz2", ".nii.zst", ".nii.xz", ".nii.lz4", ".nii.z", ".nii.zip", ".nrrd.gz", ".dcm", ".ima", ".dcm.gz"),
+    *(".dcm.bz2", ".vtk", ".vti", ".czi", ".nd2", ".lif", ".lsm", ".svs", ".ndpi", ".ims", ".oib", ".oif", ".vsi"),
+    *(".par", ".rec", ".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar"),
 )
 UNREAD_PICTURES = (
-    *(".jpg", ".jpeg", ".jp2", ".j2k", ".jpf", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".heic", ".avif"),
+    *(".jpg", ".jpeg", ".jfif", ".jp2", ".j2k", ".jpf", ".bmp", ".gif", ".webp", ".pgm", ".ppm", ".pnm", ".heic"),
+    *(".avif", ".dng", ".png.gz", ".tif.gz", ".tiff.gz"),
 )
 READ_ENDINGS = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
 _ALL = (*READ_ENDINGS, *UNREAD_VOLUMES, *UNREAD_PICTURES)

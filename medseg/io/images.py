@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from medseg.io.same_file import is_same
 from medseg.io.walk import files_below, require_no_dangling
 
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd", ".ome.tif", ".ome.tiff")
+_MAYBE_DICOM = ("", ".img", ".dcm", ".ima")
+_OWN_OUTPUTS = re.compile(r".+_(seg|prob|preview)\.[a-z.]+")
 _FEW_VALUES = 16  # an image of so many whole numbers is a mask, or a phantom
 _LOOKED_AT = 1 << 16  # voxels that tell most images at once
 
@@ -105,18 +108,21 @@ def _images_in(folder: Path, output: Path | None) -> tuple[list[Path], str]:
         return [], ""
     below = files_below(folder)
     results = None if output is None or is_same(output, folder) else output.absolute()
-    found = [
+    everything = sorted((*below.files, *below.others, *below.dangling))
+    everything = [
         path
-        for path in below.files
+        for path in everything
         if not path.name.startswith(".") and (results is None or results not in path.absolute().parents)
     ]
-    images = sorted(path for path in found if path.parent == folder and path.name.lower().endswith(READ_ENDINGS))
+    dangling = [path for path in everything if path in set(below.dangling)]
+    found = [path for path in everything if path not in set(dangling)]
+    images = [path for path in found if path.parent == folder and path.name.lower().endswith(READ_ENDINGS)]
     if not images:
         return [], ""
-    dicom = [path for path in found if image_ending(path) in ("", ".img") and _is_dicom(path, zips=False)]
+    dicom = [path for path in found if image_ending(path) in _MAYBE_DICOM and _is_dicom(path, zips=False)]
     if not dicom:
-        dangling = [path for path in below.dangling if image_ending(path)]
-        require_no_dangling(folder, len(dangling), len(found) + len(dangling))
+        lost = [path for path in dangling if path.parent == folder or image_ending(path)]
+        require_no_dangling(folder, len(lost), len(found) + len(lost))
         return images, _left_out([path for path in found if path not in set(images)], folder)
     volumes = [path for path in found if path.parent == folder and _is_volume(path)]
     if volumes or not any(path.parent == folder for path in dicom):
@@ -136,7 +142,13 @@ def _is_volume(path: Path) -> bool:
 def _left_out(paths: Sequence[Path], folder: Path) -> str:
     """By kind and count: images of kinds that are not read, and images in folders of the folder."""
     here = Counter(ending for path in paths if path.parent == folder and (ending := image_ending(path)))
-    deeper = Counter(ending for path in paths if path.parent != folder and (ending := image_ending(path)))
+    deeper = Counter(
+        ending
+        for path in paths
+        if path.parent != folder and (ending := image_ending(path)) and not _OWN_OUTPUTS.fullmatch(path.name)
+    )
+    stores = {parent for path in paths for parent in path.parents if parent.suffix.lower() == ".zarr"}
+    here.update({".zarr": len(stores)} if stores else {})
     parts = []
     for endings, what in ((here, "of a kind that is not read"), (deeper, "in folders below")):
         if endings:

@@ -15,10 +15,12 @@ class Found:
     """Regular files below a folder, and links there that lead nowhere; both in order of folder and name.
 
     by_identity: each file by its device and number.
+    others:      further names of files that are there already.
     """
 
     by_identity: dict[tuple[int, int], Path]
     dangling: tuple[Path, ...]
+    others: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -39,17 +41,18 @@ def files_below(root: Path) -> Found:
         )
 
     files: dict[tuple[int, int], Path] = {}
-    dangling = []
+    dangling, others = [], []
     entered = {_identity(root)}
     for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         folders[:] = [name for name in sorted(folders) if _is_new(Path(folder, name), entered)]
         for name in sorted(names):
             path = Path(folder, name)
             if path.is_file():
-                files.setdefault(_identity(path), path)
+                known = files.setdefault(_identity(path), path)
+                others += [path] if known is not path else []
             elif path.is_symlink() and not path.exists():
                 dangling.append(path)
-    return Found(files, tuple(dangling))
+    return Found(files, tuple(dangling), tuple(others))
 
 
 def require_no_dangling(root: Path, dangling: int, count: int) -> None:

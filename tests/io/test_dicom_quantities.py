@@ -40,6 +40,17 @@ def words(headers):
         ({"RepetitionTime": ["500", "2000"] * 4}, ["RepetitionTime 500", "RepetitionTime 2000"]),
         ({"InversionTime": ["100", "145", "190", "235", "280", "325", "370", "415"]}, [""]),  # another in each slice
         ({"InversionTime": ["100", "400"] * 4}, ["InversionTime 100", "InversionTime 400"]),
+        ({"InversionTime": ["280"] * 3 + ["290"] * 6 + ["300"] * 3}, [""]),  # late enhancement
+        ({"RepetitionTime": ["800", "1600", "800", "800"] * 2}, [""]),  # a heartbeat was skipped
+        ({"NominalPercentageOfCardiacPhase": ["74", "75", "76"] * 3}, [""]),
+        ({"FlipAngle": ["18", "20", "22"] * 3}, [""]),  # slabs of an angiogram
+        ({"DiffusionBValue": ["0", "0.5"] * 4}, [""]),
+        ({"EchoTime": [None, "20"] * 4}, [""]),
+        ({"ScanningSequence": [["SE", "IR"], ["IR", "SE"]] * 4}, [""]),
+        ({"SequenceName": ["*tfi2d1_12", "*tfi2d1_13"] * 4}, [""]),
+        ({"ImageType": [["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "PRIMARY", "axial", ""]] * 4}, [""]),
+        ({"DiffusionGradientOrientation": [["0.5", "0.5", "0.707"], ["0.5", "0.498", "0.708"]] * 4}, [""]),
+        ({"VelocityEncodingMaximumValue": ["50", "150"] * 4}, [f"VelocityEncodingMaximumValue {v}" for v in (50, 150)]),
         ({"AcquisitionNumber": ["1", "2"] * 4, "AcquisitionTime": ["1000", "1001"] * 4}, [""]),  # in turns
         ({"DiffusionGradientOrientation": [["1.0", "0", "0"], ["1.0000001", "0.0", "-0"]] * 2}, [""]),
         (
@@ -62,8 +73,8 @@ def test_parts_and_their_words(values, parts):
 
 
 def test_what_differs_from_slice_to_slice_is_noted():
-    _, notes = separated(images(InversionTime=["100", "145", "190", "235", "280"]))
-    assert notes == ("InversionTime differs from slice to slice (5 values in 5 images)",)
+    _, notes = separated(images(TemporalPositionIdentifier=["1", "2", "3", "4", "5"]))
+    assert notes == ("TemporalPositionIdentifier differs from slice to slice (5 values in 5 images)",)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["1", "2", "x"])), min_size=1, max_size=12))

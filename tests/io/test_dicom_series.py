@@ -36,7 +36,7 @@ def test_what_cannot_be_one_volume_is_told_apart(tmp_path):
 def test_phases_are_told_apart_and_times_are_not_told(tmp_path, tags, words):
     files = list(dicom_folder(tmp_path).paths)
     for part, n in ((copied(files), 1), (files, 0)):
-        edit_all(part, **{keyword: values[n] for keyword, values in tags.items()})
+        edit_all(part, PixelData=bytes([n]) * 24, **{keyword: values[n] for keyword, values in tags.items()})
     assert stacks(tmp_path) == [("volume", 5, word) for word in words]
 
 

@@ -55,7 +55,7 @@ def test_an_input_that_is_a_dangling_link_is_refused_as_one(tmp_path):
 
 def test_results_below_the_folder_and_other_files_are_not_passed_over_images(tmp_path):
     """A second run would find the masks of the first among the images."""
-    tree(tmp_path, "in/a.png", "in/notes.txt", "in/a.json", "in/masks/a_seg.png", "in/table.xlsx")
+    tree(tmp_path, "in/a.png", "in/notes.txt", "in/a.json", "in/masks/b.png", "in/masks/a_seg.png", "in/table.xlsx")
     (tmp_path / "in" / "table.xlsx").write_bytes(b"PK\x03\x04 a zip, as office files are")
     assert images_of([tmp_path / "in"], tmp_path / "in" / "masks").passed_over == ()
     (passed,) = images_of([tmp_path / "in"], tmp_path / "out").passed_over
