@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 16  # pixels along an edge
-_FEWEST = 5  # slices from which on there is a rest to compare with
+_FEWEST, _LEAST_EDGE = 5, 48  # slices, and pixels, from which on there is a rest to compare with
 _TIMES = 4.0  # as far from its neighbours as they are from each other
 _TIMES_USUAL = 2.0  # and as any other slice of the series is
 _LEAST_SHARE = 0.01  # of the blocks
@@ -35,9 +35,9 @@ def strangers(stack: NDArray[Any]) -> list[Stranger]:
     """Return the slices of a stack (slices, rows, columns) that resemble neither neighbour.
 
     The first and the last slice have one neighbour only and are compared with what that one would lead to expect.
-    Empty for fewer than five slices.
+    Empty for fewer than five slices, and for slices of less than 48 pixels along an edge.
     """
-    if len(stack) < _FEWEST or min(stack.shape[1:]) < _BLOCK:
+    if len(stack) < _FEWEST or min(stack.shape[1:]) < _LEAST_EDGE:
         return []
     apart, beside, shifts = _distances(stack)
     extent = float(np.ptp(np.percentile(stack[:: max(len(stack) // 32, 1), ::4, ::4], (0.5, 99.5))))

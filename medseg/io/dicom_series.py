@@ -114,7 +114,7 @@ def _series(headers: Sequence[Header]) -> list[tuple[str, Header, list[Header], 
         by_uid.setdefault(header.series_uid, []).append(header)
     nameless = by_uid.pop("", [])
     found = [(uid, group, _uid_notes(group)) for uid, group in _joined(by_uid)]
-    for header_group in _alike(nameless):
+    for header_group in _compatible(nameless):
         note = (
             f"{len(header_group)} images without SeriesInstanceUID were grouped by study, series number and description"
         )
@@ -133,7 +133,7 @@ def _joined(by_uid: dict[str, list[Header]]) -> list[tuple[str, list[Header]]]:
     joined: list[tuple[str, list[Header]]] = []
     groups = [kind for group in _alike(list(single.values())) for kind in _by_kind(group)]
     for group in groups:
-        if len(group) > 2 and len({header.position_mm for header in group}) == len(group):
+        if len({header.position_mm for header in group}) > 2:
             joined.append((min(header.series_uid for header in group), group))
             for header in group:
                 del by_uid[header.series_uid]
@@ -145,6 +145,25 @@ def _alike(headers: Sequence[Header]) -> list[list[Header]]:
     for header in headers:
         groups.setdefault(_about(header), []).append(header)
     return list(groups.values())
+
+
+def _compatible(headers: Sequence[Header]) -> list[list[Header]]:
+    """Images that contradict each other in nothing that a series shares; what one does not record fits any."""
+    groups: list[tuple[list[object], list[Header]]] = []
+    for header in headers:
+        about = list(_about(header))
+        home = next((found for found in groups if all(map(_fits, found[0], about))), None)
+        if home is None:
+            groups.append((about, [header]))
+            continue
+        home[0][:] = [known or new for known, new in zip(home[0], about, strict=True)]
+        home[1].append(header)
+    return [group for _, group in groups]
+
+
+def _fits(one: object, other: object) -> bool:
+    absent = (None, "", (), ("", "", ""))
+    return one == other or one in absent or other in absent
 
 
 def _about(header: Header) -> tuple[object, ...]:
