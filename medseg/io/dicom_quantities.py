@@ -69,7 +69,7 @@ QUANTITIES: dict[str, Quantity] = {
     "EffectiveEchoTime": _NUMBER,
     "EchoNumbers": _TEXT,
     "InversionTime": Quantity(0.35),  # of late enhancement it follows the heart
-    "InversionTimes": Quantity(0.35, per_slice=True),
+    "InversionTimes": Quantity(per_slice=True),
     "RepetitionTime": Quantity(0.6),  # of gated scans it is one heartbeat, or two
     "FlipAngle": Quantity(0.3),  # of angiograms it rises from slab to slab
     "DiffusionBValue": Quantity(0.02, absolute=1.0, required=True),
@@ -200,7 +200,9 @@ def as_number(value: tuple[str, ...]) -> float | None:
 
 def _classes(tags: Sequence[Tags], keyword: str, quantity: Quantity) -> list[int]:
     """A number for each image, the same for values that count as the same."""
-    values = [quantity.plain(tag[keyword]) if keyword in tag else None for tag in tags]
+    values: list[Values | None] = [quantity.plain(tag[keyword]) if keyword in tag else None for tag in tags]
+    if quantity.tolerance is not None:  # what is no number says nothing
+        values = [value if value is not None and as_number(value) is not None else None for value in values]
     there = sorted({value for value in values if value is not None}, key=_natural)
     number_of: dict[Values, int] = {}
     directions: list[tuple[tuple[float, ...], int]] = []

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread, dcmwrite
+from pydicom.datadict import tag_for_keyword
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
+from medseg.io.dicom_quantities import QUANTITIES
 from medseg.io.dicom_write import write_series
 from tests.enhanced import enhanced_file
 from tests.fuzz.harness import Gate
@@ -29,6 +31,11 @@ _TEXTS = (
     *rb"0 -1 1 1e400 nan x 0\0\0 1\0\0\0\1\0 1\0\0\1\0\0 99999999999 0.5\0 2\2\2 0001-01-01".split(),
     *b"MR CT SEG LOCALIZER MONOCHROME1 RGB 1.2.840.10008.1.2.5 1.2.840.10008.1.2.4.70 \xff\xfe".split(),
 )
+_MEANT = {
+    struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    for tag in map(tag_for_keyword, ("RescaleType", "PatientName", "PatientID", *QUANTITIES))
+    if tag is not None
+}
 Element = tuple[bytes, bytes, bytes]  # tag (4 bytes), VR, value
 
 
@@ -116,9 +123,11 @@ def add_nested_sequences(rng: random.Random, elements: list[Element]) -> None:
 
 
 def set_words(rng: random.Random, elements: list[Element]) -> None:
-    """Of names and descriptions; of what is one of these, the unit of the values alone is none (RescaleType)."""
+    """Set names and descriptions, but for the unit of the values (RescaleType), and for what tells patients and
+    measurements of one series apart.
+    """
     words = (b"PN", b"LO", b"SH")
-    places = [n for n, (tag, vr, _) in enumerate(elements) if vr in words and tag != b"\x28\x00\x54\x10"]
+    places = [n for n, (tag, vr, _) in enumerate(elements) if vr in words and tag not in _MEANT]
     if places:
         place = rng.choice(places)
         elements[place] = (*elements[place][:2], bytes(rng.choices(range(65, 91), k=rng.randrange(0, 40))))

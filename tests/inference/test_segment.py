@@ -214,9 +214,9 @@ def test_the_field_of_view_is_the_patients_whatever_the_order_of_the_axes(model)
     swapped = with_view(model, (17.5, 21.5, 12.5), (18.5, 22.5, 13.5))
     for turn in TURNS.values():
         turned = turned_volume(volume, *turn)
-        require_field_of_view(turned, narrow, "x", boxed=False)
+        require_field_of_view(turned, narrow.bundle, "x", boxed=False)
         with pytest.raises(FieldOfViewError):
-            require_field_of_view(turned, swapped, "x", boxed=False)
+            require_field_of_view(turned, swapped.bundle, "x", boxed=False)
 
 
 # Refusals

@@ -182,7 +182,7 @@ def test_what_is_no_image_is_passed_over(tmp_path):
     volume = read(tmp_path)
     assert volume.series == series
     assert np.array_equal(volume.voxels, counted_volume().voxels)
-    assert volume.notes[0] == "5 of 19 files: no DICOM, passed over"
+    assert volume.notes[0] == "5 of 19 files: no DICOM, passed over (2 .dcm among them)"
     assert volume.notes[1].startswith("9 of 19 files: DICOM but no image, passed over (1 Compreh")
 
 

@@ -77,7 +77,7 @@ def test_what_differs_from_slice_to_slice_is_noted():
     assert notes == ("TemporalPositionIdentifier differs from slice to slice (5 values in 5 images)",)
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["1", "2", "x"])), min_size=1, max_size=12))
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["1", "2", "4"])), min_size=1, max_size=12))
 def test_every_image_is_in_exactly_one_part_and_parts_agree_in_all_quantities(rows):
     headers = images(ConvolutionKernel=[kernel for kernel, _ in rows], EchoTime=[echo for _, echo in rows])
     parts = [part for _, part in separated(headers)[0]]
