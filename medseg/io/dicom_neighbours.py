@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 _BLOCK = 16  # pixels along an edge
 _FEWEST, _LEAST_EDGE = 5, 48  # slices, and pixels, from which on there is a rest to compare with
+_MANY_ROWS = 256
 _TIMES = 4.0  # as far from its neighbours as they are from each other
 _TIMES_USUAL = 2.0  # and as any other slice of the series is
 _LEAST_SHARE = 0.01  # of the blocks
@@ -39,6 +40,8 @@ def strangers(stack: NDArray[Any]) -> list[Stranger]:
     """
     if len(stack) < _FEWEST or min(stack.shape[1:]) < _LEAST_EDGE:
         return []
+    if stack.shape[1] >= _MANY_ROWS:
+        stack = stack[:, ::2]  # every second row shows the same
     apart, beside, shifts = _distances(stack)
     extent = float(np.ptp(np.percentile(stack[:: max(len(stack) // 32, 1), ::4, ::4], (0.5, 99.5))))
     usual = np.maximum(np.median(beside, axis=0), np.median(apart, axis=0))
