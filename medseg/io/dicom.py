@@ -25,6 +25,7 @@ from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import Grid, find_grid, in_order, repeated
 from medseg.io.dicom_values import require_hounsfield, scale
 from medseg.io.memory import require_memory
+from medseg.io.slice_likeness import likeness_note
 
 
 def read_dicom(path: Path, case: str, doubts: Doubts = NO_DOUBTS, modality: str | None = None) -> Volume:
@@ -71,9 +72,11 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
     values = scale(name, modality, headers, stored)
     if modality == "CT" and not (doubts.assume_hu or doubts.modality):
         require_hounsfield(name, values.voxels)
+    names = [header.name.split(": ")[-1] for header in headers]
+    unlike = likeness_note(names, list(values.voxels.T))
     voxels: NDArray[Any] = values.voxels if grid.places is None else _at(values.voxels, grid.places)
     geometry = Geometry(voxels.shape, grid.affine_ras)
-    notes = (*_notes(headers, doubts), dropped, *values.notes, grid.note, _tilt_note(grid))
+    notes = (*_notes(headers, doubts), dropped, *values.notes, unlike, grid.note, _tilt_note(grid))
     series = _series(headers, found.keeps)
     return Volume(voxels[None], geometry, case, modality, series=series, notes=tuple(filter(None, notes)))
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.encaps import generate_fragments, generate_frames
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, RLELossless
 
@@ -19,30 +16,46 @@ from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_inflate import open_dicom
 from medseg.io.dicom_quiet import quiet_pydicom
+from medseg.io.dicom_strict import Frame, StreamError, decode_frame
 
 _KEYWORDS = [
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
+_TAIL = 32  # bytes; some writers pad after the end marker
+_HABIT = 0.5  # of the slices
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
     """The stored integers of each image, (rows, columns) each; a file of many frames is read once.
 
-    Raises: InputError naming the byte counts, or the transfer syntax that cannot be decoded.
+    Raises: InputError naming the byte counts, the damaged slices, or the transfer syntax that cannot be decoded.
     """
     by_file: dict[Any, list[int]] = {}
     for n, header in enumerate(headers):
         by_file.setdefault(header.path, []).append(n)
-    pixels: list[Any] = [None] * len(headers)
+    frames: list[Any] = [None] * len(headers)
     for which in by_file.values():
-        for n, image in zip(which, _read_file([headers[n] for n in which]), strict=True):
-            pixels[n] = image
-    return pixels
+        for n, frame in zip(which, _read_file([headers[n] for n in which]), strict=True):
+            frames[n] = frame
+    _require_no_slips(headers, frames)
+    return [frame.pixels for frame in frames]
 
 
-def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
+def _require_no_slips(headers: Sequence[Header], frames: Sequence[Frame]) -> None:
+    """Code blocks that end a few bytes off are damage, unless most slices have them: then their encoder does it."""
+    slipped = [n for n, frame in enumerate(frames) if frame.slips]
+    if not slipped or len(slipped) > _HABIT * len(frames):
+        return
+    first = headers[slipped[0]]
+    raise InputError(
+        f"{first.name}: its {_name(UID(first.transfer_syntax))} stream is damaged: {frames[slipped[0]].slips} of its "
+        f"code blocks do not end where they must ({len(slipped)} of {len(frames)} slices have such); copy it again"
+    )
+
+
+def _read_file(headers: Sequence[Header]) -> list[Frame]:
     """Some frames of one file."""
     first = headers[0]
     name, syntax = first.name, UID(first.transfer_syntax)
@@ -59,10 +72,10 @@ def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
             if "PixelData" not in dataset:  # pydicom drops an open-ended element that has no end
                 raise InputError(f"{name}: cut off: its compressed pixels have no end; copy it again")
             if syntax.is_encapsulated:
-                _require_whole_streams(first, dataset.PixelData)
-            frames = [header.frame for header in headers]
-            with _quiet_codecs() if syntax.is_encapsulated else nullcontext():
-                pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
+                frames = _decode(headers, dataset, decoder)
+            else:
+                wanted = [header.frame for header in headers]
+                frames = [Frame(image) for image, _ in decoder.iter_array(dataset, raw=True, indices=wanted)]
     except (MedsegError, MemoryError):
         raise
     except NotImplementedError as error:
@@ -74,41 +87,46 @@ def _read_file(headers: Sequence[Header]) -> list[NDArray[Any]]:
             f"{name}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
             "codec reads; export the series uncompressed"
         ) from error
-    for image in pixels:
-        if image.shape != (first.rows, first.columns):
+    for frame in frames:
+        if frame.pixels.shape != (first.rows, first.columns):
             raise InputError(
-                f"{name}: decodes to {image.shape} pixels instead of {(first.rows, first.columns)}; export it again"
+                f"{name}: decodes to {frame.pixels.shape} pixels instead of {(first.rows, first.columns)}; export it "
+                "again"
             )
-    return pixels
+    return frames
 
 
-def _require_whole_streams(header: Header, pixel_data: bytes) -> None:
-    """JPEG streams of all kinds end with a marker (FFD9); some codecs fill up a cut one without a word."""
-    if header.transfer_syntax == RLELossless:
-        return
-    if header.frames == 1:
-        ends = [bytes(list(generate_fragments(pixel_data))[-1])]
-    else:
-        ends = list(generate_frames(pixel_data, number_of_frames=header.frames))
-    if not all(b"\xff\xd9" in end[-32:] for end in ends):  # some writers pad after it
-        raise InputError(
-            f"{header.name}: its {_name(UID(header.transfer_syntax))} stream of {len(pixel_data)} bytes is cut off "
-            "(it has no end marker); copy it again"
-        )
+def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[Frame]:
+    """Some compressed frames of one file."""
+    first = headers[0]
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    streams = list(generate_frames(dataset.PixelData, number_of_frames=first.frames, extended_offsets=offsets))
+    if len(streams) != first.frames:
+        raise InputError(f"{first.name}: holds {len(streams)} streams for {first.frames} frames; export it again")
+    frames = []
+    for header in headers:
+        stream = streams[header.frame]
+        whole = header.transfer_syntax == RLELossless or b"\xff\xd9" in stream[-_TAIL:]
+        if not whole:
+            raise InputError(
+                f"{header.name}: its {_name(UID(header.transfer_syntax))} stream of {len(stream)} bytes is cut off "
+                "(it has no end marker); copy it again"
+            )
 
+        def decode(index: int = header.frame) -> NDArray[Any]:
+            return next(decoder.iter_array(dataset, raw=True, indices=[index]))[0]  # type: ignore[no-any-return]
 
-@contextmanager
-def _quiet_codecs() -> Iterator[None]:
-    """Codecs in C print about broken streams, past Python; a refusal is one line, and it is ours."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        try:
+            frames.append(decode_frame(header, stream, decode))
+        except StreamError as error:
+            frame = f" of frame {header.frame + 1}" if header.frames > 1 else ""
+            raise InputError(
+                f"{header.name}: its {_name(UID(header.transfer_syntax))} pixels{frame} are a broken stream: {error}; "
+                "copy it again, or export the series uncompressed"
+            ) from error
+    return frames
 
 
 def _install(syntax: UID, decoder: Any) -> str:

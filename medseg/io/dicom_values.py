@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.errors import ResourceError, ValueRangeError
+from medseg.io.dicom_bits import without_high_bits
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_pet import NO_PET, suv_factor
 
@@ -41,6 +42,8 @@ def scale(name: str, modality: str, headers: Sequence[Header], stored: Sequence[
         if modality == "PT":
             factor, note = suv_factor(name, [header.pet or NO_PET for header in headers])
             notes.append(note)
+        stored, note = without_high_bits(headers, stored)
+        notes += [note] if note else []
         upright = [_upright(header, image) for header, image in zip(headers, stored, strict=True)]
         inverted = sum(header.photometric == "MONOCHROME1" for header in headers)
         if inverted:
