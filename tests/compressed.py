@@ -128,7 +128,7 @@ Change = Callable[[random.Random, bytes], bytes]
 
 
 def in_stream(change: Change) -> Change:
-    """The same change, to the stream in a file, put back with right lengths; of a deflated file, to what is deflated."""
+    """The same change, to the stream in a file, put back with right lengths; in a deflated file, to all of it."""
 
     def inside(rng: random.Random, data: bytes) -> bytes:
         place = data.find(_PIXELS)

@@ -18,7 +18,7 @@ from medseg.domain.volume import Volume
 from medseg.io.dicom_checks import check_image, check_no_localizer, check_projection, check_together
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_pick import pick
-from medseg.io.dicom_pixels import read_stored
+from medseg.io.dicom_pixels import read_noted, read_stored
 from medseg.io.dicom_projection import UNSIZED, is_single_projection, picture_grid
 from medseg.io.dicom_scan import Scan, scan
 from medseg.io.dicom_series import Stack
@@ -65,7 +65,7 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
     check_stack(stack, doubts)
     headers = in_order(stack.headers)
     _require_memory(name, headers)
-    stored = read_stored(headers)
+    stored, coding = read_noted(headers)
     headers, stored, dropped = _without_copies(name, headers, stored)
     grid = find_grid(name, headers, doubts.regrid)
     modality = doubts.modality or headers[0].modality
@@ -76,7 +76,7 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
     unlike = likeness_note(names, list(values.voxels.T))
     voxels: NDArray[Any] = values.voxels if grid.places is None else _at(values.voxels, grid.places)
     geometry = Geometry(voxels.shape, grid.affine_ras)
-    notes = (*_notes(headers, doubts), dropped, *values.notes, unlike, grid.note, _tilt_note(grid))
+    notes = (*_notes(headers, doubts), dropped, coding, *values.notes, unlike, grid.note, _tilt_note(grid))
     series = _series(headers, found.keeps)
     return Volume(voxels[None], geometry, case, modality, series=series, notes=tuple(filter(None, notes)))
 

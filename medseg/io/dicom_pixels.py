@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ _KEYWORDS = [
 ]
 _TAIL = 32  # bytes; some writers pad after the end marker
 _HABIT = 0.5  # of the slices
+_FEWEST, _COMMON = 5, 0.8  # slices, and the share that is coded alike, from which on another coding is odd
+_NAMED = 5
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
@@ -32,6 +35,11 @@ def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
 
     Raises: InputError naming the byte counts, the damaged slices, or the transfer syntax that cannot be decoded.
     """
+    return read_noted(headers)[0]
+
+
+def read_noted(headers: Sequence[Header]) -> tuple[list[NDArray[Any]], str]:
+    """As `read_stored`, and a note where few slices are coded otherwise than all others; empty for none."""
     by_file: dict[Any, list[int]] = {}
     for n, header in enumerate(headers):
         by_file.setdefault(header.path, []).append(n)
@@ -40,18 +48,32 @@ def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
         for n, frame in zip(which, _read_file([headers[n] for n in which]), strict=True):
             frames[n] = frame
     _require_no_slips(headers, frames)
-    return [frame.pixels for frame in frames]
+    return [frame.pixels for frame in frames], _coding_note(headers, frames)
 
 
 def _require_no_slips(headers: Sequence[Header], frames: Sequence[Frame]) -> None:
-    """Code blocks that end a few bytes off are damage, unless most slices have them: then their encoder does it."""
+    """Code that ends a little off is damage, unless that of most slices does: then their encoder ends it so."""
     slipped = [n for n, frame in enumerate(frames) if frame.slips]
     if not slipped or len(slipped) > _HABIT * len(frames):
         return
     first = headers[slipped[0]]
     raise InputError(
-        f"{first.name}: its {_name(UID(first.transfer_syntax))} stream is damaged: {frames[slipped[0]].slips} of its "
-        f"code blocks do not end where they must ({len(slipped)} of {len(frames)} slices have such); copy it again"
+        f"{first.name}: its {_name(UID(first.transfer_syntax))} pixels are a broken stream: the code does not end "
+        f"where it must in {frames[slipped[0]].slips} places ({len(slipped)} of {len(frames)} slices have such); copy it "
+        "again, or export the series uncompressed"
+    )
+
+
+def _coding_note(headers: Sequence[Header], frames: Sequence[Frame]) -> str:
+    """A header of a stream that one changed bit altered is valid still, but like no other of its series."""
+    common, count = Counter(frame.coding for frame in frames).most_common(1)[0]
+    odd = [n for n, frame in enumerate(frames) if frame.coding != common]
+    if not odd or len(frames) < _FEWEST or count < _COMMON * len(frames):
+        return ""
+    names = ", ".join(headers[n].name.split(": ")[-1] for n in odd[:_NAMED])
+    more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
+    return (
+        f"the stream of {names}{more} is coded with other parameters than those of the other {count} slices: check it"
     )
 
 

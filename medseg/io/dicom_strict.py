@@ -37,8 +37,8 @@ class Frame:
     """One frame.
 
     pixels: (rows, columns), as the words of the file would hold them.
-    slips:  how many code blocks did not end where their decoder stood, by a few bytes: damage, or an encoder's way.
-    coding: the parameters of its stream; empty where they differ from slice to slice.
+    slips:  how many parts of its code did not end where their decoder stood, by a little: damage, or an encoder's way.
+    coding: the parameters of its stream, to compare slices by; empty where it has none.
     """
 
     pixels: NDArray[Any]
@@ -80,7 +80,7 @@ def decode_frame(header: Header, stream: bytes, otherwise: Callable[[], NDArray[
     fault, slips = lossless_fault(jpeg, stream, pixels) if jpeg.kind == LOSSLESS else ("", 0)
     if fault:
         raise StreamError(fault)
-    return Frame(pixels, slips, found.coding)
+    return Frame(pixels, slips, found.coding or jpeg.coding)
 
 
 def _run_length(header: Header, stream: bytes) -> NDArray[Any]:

@@ -13,7 +13,10 @@ from medseg.domain.geometry import Float64Array
 _SIDES = (4, 16)  # pixels of a block, least and most; about 32 fit along the shorter side of an image
 _FEWEST_BLOCKS = 32
 _CAP = 20.0  # times the usual difference, so that no single block decides
-_LEAST, _TIMES, _SHARE = 0.6, 3.0, 95  # a slice stands out above _LEAST + _TIMES x this percentile of the others
+# A slice stands out above _LEAST + _FEW / slices + _TIMES x this percentile of the others; an end slice, which has one
+# neighbour to be unlike and is often the first to show something, above _END x that. Found by trying: 3 of 301 series
+# without damage are noted (the midline of a symmetric template, metal in single slices).
+_LEAST, _FEW, _TIMES, _SHARE, _END = 0.4, 3.0, 3.0, 95, 3.0
 _FEWEST = 6  # slices; fewer show no usual difference
 _NAMED = 5
 
@@ -46,21 +49,31 @@ def unlike_slices(slices: Sequence[NDArray[np.generic]]) -> list[Unlike]:
         return []
     means, rough = (np.array(kind) for kind in zip(*map(_blocks, slices), strict=True))
     blank = ~rough.any(1) & (np.ptp(means, axis=1) == 0)
-    scores = np.zeros(len(slices))
-    if len(slices) >= _FEWEST and means.shape[1] >= _FEWEST_BLOCKS:
-        scores = np.maximum(_scores(means), _scores(rough))
+    enough = len(slices) >= _FEWEST and means.shape[1] >= _FEWEST_BLOCKS
+    channels = (_scores(means), _scores(rough)) if enough else ()
     full = np.flatnonzero(~blank)
     found = []
-    for k, score in enumerate(scores):
+    for k in range(len(slices)):
         if blank[k] and full.size and full[0] < k < full[-1]:
             found.append(Unlike(k, float("inf"), 0.0))
-        elif score > _LEAST:
-            usual = float(np.percentile(np.delete(scores, range(max(k - 1, 0), min(k + 2, len(scores)))), _SHARE))
-            if score > _LEAST + _TIMES * usual:
-                found.append(Unlike(k, float(score), usual))
+        else:
+            found += [max(out, key=lambda one: one.score)] if (out := _outstanding(k, channels)) else []
     # Damage takes its neighbours' likeness too: of slices side by side the one that stands out most is meant.
     at = {one.place: one.score for one in found}
     return [one for one in found if one.score >= max(at.get(one.place - 1, 0), at.get(one.place + 1, 0)) / 2]
+
+
+def _outstanding(k: int, channels: Sequence[Float64Array]) -> list[Unlike]:
+    """Slice k for each channel in which it stands out."""
+    found = []
+    for scores in channels:
+        count = len(scores)
+        inner = np.arange(1, count - 1)
+        usual = float(np.percentile(scores[inner[np.abs(inner - k) > 1]], _SHARE))
+        limit = _LEAST + _FEW / count + _TIMES * usual
+        if scores[k] > limit * (_END if k in (0, count - 1) else 1):
+            found.append(Unlike(k, float(scores[k]), usual))
+    return found
 
 
 def likeness_note(names: Sequence[str], slices: Sequence[NDArray[np.generic]]) -> str:

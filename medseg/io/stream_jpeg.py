@@ -38,6 +38,7 @@ class Jpeg:
     lengths:   the bits of the code for each value, by Huffman table.
     interval:  pixels or blocks between restart markers; 0 for none.
     entropy:   where the coded pixels lie in the stream.
+    coding:    what slices of a series have in common: size, quantisation and scan, no Huffman tables.
     """
 
     kind: int = 0
@@ -49,6 +50,7 @@ class Jpeg:
     interval: int = 0
     entropy: tuple[int, int] = (0, 0)
     fault: str = ""
+    coding: bytes = b""
 
 
 def walk_jpeg(syntax: str, stream: bytes, rows: int, columns: int, bits: int) -> Jpeg:
@@ -87,6 +89,8 @@ def _walk(found: Jpeg, kinds: tuple[int, ...], stream: bytes, size: tuple[int, i
             return f"the segment at byte {place} has {length} bytes, more than there are"
         place += 2 + length
         fault = ""
+        if marker in (*kinds, _DQT, _DRI, _SOS, _LSE):
+            found.coding += bytes([marker]) + body
         if marker in kinds:
             if found.kind:
                 return "it holds two images"

@@ -35,8 +35,8 @@ class Gate:
     seeds:    valid inputs, each the files of a folder by name; one file stands for itself.
     harmful:  changes after which the reader may refuse or read on.
     harmless: changes after which it must read the same voxels in the same place.
-    labels:   names of the seeds where harmful changes damage pixels: then no slice may differ in more than 1 % of its
-              voxels without a refusal or a note, and what came of each kind is counted.
+    labels:   names of the seeds where harmful changes damage pixels: then what came of each kind is counted, and the
+              cases in which more than 1 % of a slice's voxels changed without a refusal or a note are kept apart.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Tally:
     refusals: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    silent: list[str] = field(default_factory=list)
 
     @property
     def share(self) -> float:
@@ -128,7 +129,8 @@ def _case(gate: Gate, number: int, seed: int, folder: Path, wanted: list[Volume]
         if gate.labels and not fault:
             outcome = _outcome(volume, wanted[which])
             tally.outcomes[gate.labels[which], outcome] += 1
-            fault = f"{gate.labels[which]}: {outcome}" if outcome == SILENT else ""
+            if outcome == SILENT:
+                tally.silent.append(f"{where}: {gate.labels[which]}: {outcome}")
         if fault:
             tally.failures.append(f"{where}: {fault}")
     finally:
