@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from openjpeg.utils import encode_array
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from medseg.domain.geometry import Geometry
 from medseg.domain.volume import Volume
@@ -62,7 +62,7 @@ def stream_of(name: str, pixels: NDArray[Any], number: int = 0) -> bytes:
         return bytes(jpeg_ls.encode_array(pixels, 2 if name.endswith("near") else 0))
     if name.startswith("JPEG 2000"):
         loss = {"compression_ratios": [8]} if name.endswith("lossy") else {}
-        return bytes(encode_array(pixels, bits_stored=12, **loss))
+        return bytes(encode_array(pixels, bits_stored=12 if pixels.max() < 4096 else 16, **loss))
     return _by_gdcm(name, pixels)
 
 
@@ -101,8 +101,10 @@ def _describe(dataset: Any, pixels: NDArray[Any]) -> None:
     dataset.HighBit = dataset.BitsStored - 1
 
 
-def compressed_series(folder: Path, name: str) -> list[Path]:
-    """The phantom as a series of the syntax; 8 bits where it is JPEG with loss."""
+def compressed_series(
+    folder: Path, name: str, change: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> list[Path]:
+    """The phantom as a series of the syntax; 8 bits where it is JPEG with loss. change: of the pixels of each slice."""
     volume = phantom()
     paths = list(write_series(volume, folder, modality="MR", seed=f"compressed {name}").paths)
     for n, path in enumerate(paths):
@@ -110,9 +112,10 @@ def compressed_series(folder: Path, name: str) -> list[Path]:
         pixels = np.ascontiguousarray(volume.voxels[0, :, :, n].T.astype(np.uint16))
         if "baseline" in name or "8 bits" in name:
             pixels = (pixels >> 4).astype(np.uint8)
+        pixels = change(pixels) if change else pixels
         _describe(dataset, pixels)
-        dataset.file_meta.TransferSyntaxUID = UIDS[name]
-        if name == "deflated":
+        dataset.file_meta.TransferSyntaxUID = UIDS.get(name, ExplicitVRLittleEndian)
+        if name in ("deflated", "raw"):
             dataset.PixelData = pixels.tobytes()
         else:
             dataset.PixelData = encapsulate([stream_of(name, pixels, n)])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, JPEGLossless, JPEGLosslessSV1, RLELossless
 
 from medseg.domain.errors import InputError, MedsegError
 from medseg.io.dicom_codecs import cure
@@ -24,6 +24,8 @@ _KEYWORDS = [
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
+# Whole words: what stands above the stored bits is needed to check a stream, and is masked later (`dicom_bits`).
+_AS_STORED = {"raw": True, "correct_unused_bits": False}
 _TAIL = 32  # bytes; some writers pad after the end marker
 _HABIT = 0.5  # of the slices
 _FEWEST, _COMMON = 5, 0.8  # slices, and the share that is coded alike, from which on another coding is odd
@@ -59,8 +61,8 @@ def _require_no_slips(headers: Sequence[Header], frames: Sequence[Frame]) -> Non
     first = headers[slipped[0]]
     raise InputError(
         f"{first.name}: its {_name(UID(first.transfer_syntax))} pixels are a broken stream: the code does not end "
-        f"where it must in {frames[slipped[0]].slips} places ({len(slipped)} of {len(frames)} slices have such); copy it "
-        "again, or export the series uncompressed"
+        f"where it must in {frames[slipped[0]].slips} places ({len(slipped)} of {len(frames)} slices have such); "
+        "copy it again, or export the series uncompressed"
     )
 
 
@@ -97,7 +99,7 @@ def _read_file(headers: Sequence[Header]) -> list[Frame]:
                 frames = _decode(headers, dataset, decoder)
             else:
                 wanted = [header.frame for header in headers]
-                frames = [Frame(image) for image, _ in decoder.iter_array(dataset, raw=True, indices=wanted)]
+                frames = [Frame(image) for image, _ in decoder.iter_array(dataset, indices=wanted, **_AS_STORED)]
     except (MedsegError, MemoryError):
         raise
     except NotImplementedError as error:
@@ -128,6 +130,8 @@ def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[F
     if len(streams) != first.frames:
         raise InputError(f"{first.name}: holds {len(streams)} streams for {first.frames} frames; export it again")
     frames = []
+    if first.transfer_syntax in (JPEGLossless, JPEGLosslessSV1):  # GDCM would mask the words
+        dataset.BitsStored, dataset.HighBit = first.bits, first.bits - 1
     for header in headers:
         stream = streams[header.frame]
         whole = header.transfer_syntax == RLELossless or b"\xff\xd9" in stream[-_TAIL:]
@@ -138,7 +142,7 @@ def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[F
             )
 
         def decode(index: int = header.frame) -> NDArray[Any]:
-            return next(decoder.iter_array(dataset, raw=True, indices=[index]))[0]  # type: ignore[no-any-return]
+            return next(decoder.iter_array(dataset, indices=[index], **_AS_STORED))[0]  # type: ignore[no-any-return]
 
         try:
             frames.append(decode_frame(header, stream, decode))
