@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.encaps import generate_frames
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
 from pydicom.uid import UID, JPEGLossless, JPEGLosslessSV1, RLELossless
 
@@ -107,10 +108,7 @@ def _read_file(headers: Sequence[Header]) -> list[Frame]:
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror}); scan the folder again") from error
     except Exception as error:  # each codec raises its own kinds, down to AttributeError
-        raise InputError(
-            f"{name}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
-            "codec reads; export the series uncompressed"
-        ) from error
+        raise _undecodable(name, syntax) from error
     for frame in frames:
         if frame.pixels.shape != (first.rows, first.columns):
             raise InputError(
@@ -126,8 +124,9 @@ def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[F
     offsets = None
     if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
         offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+        del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
     streams = list(generate_frames(dataset.PixelData, number_of_frames=first.frames, extended_offsets=offsets))
-    if len(streams) != first.frames:
+    if len(streams) < first.frames:
         raise InputError(f"{first.name}: holds {len(streams)} streams for {first.frames} frames; export it again")
     frames = []
     if first.transfer_syntax in (JPEGLossless, JPEGLosslessSV1):  # GDCM would mask the words
@@ -141,18 +140,30 @@ def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[F
                 "(it has no end marker); copy it again"
             )
 
-        def decode(index: int = header.frame) -> NDArray[Any]:
-            return next(decoder.iter_array(dataset, indices=[index], **_AS_STORED))[0]  # type: ignore[no-any-return]
+        def decode(stream: bytes = stream) -> NDArray[Any]:
+            alone = copy(dataset)
+            alone.NumberOfFrames, alone.PixelData = 1, encapsulate([stream])
+            return next(decoder.iter_array(alone, **_AS_STORED))[0]  # type: ignore[no-any-return]
 
         try:
             frames.append(decode_frame(header, stream, decode))
         except StreamError as error:
-            frame = f" of frame {header.frame + 1}" if header.frames > 1 else ""
             raise InputError(
-                f"{header.name}: its {_name(UID(header.transfer_syntax))} pixels{frame} are a broken stream: {error}; "
+                f"{header.name}: its {_name(UID(header.transfer_syntax))} pixels are a broken stream: {error}; "
                 "copy it again, or export the series uncompressed"
             ) from error
+        except (MedsegError, MemoryError, NotImplementedError, OSError):
+            raise
+        except Exception as error:
+            raise _undecodable(header.name, UID(header.transfer_syntax)) from error
     return frames
+
+
+def _undecodable(name: str, syntax: UID) -> InputError:
+    return InputError(
+        f"{name}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
+        "codec reads; export the series uncompressed"
+    )
 
 
 def _install(syntax: UID, decoder: Any) -> str:

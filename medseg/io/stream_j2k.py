@@ -32,11 +32,10 @@ class Codestream:
 
 
 def bare(stream: bytes) -> bytes:
-    """Return the codestream of a JP2 file, which some writers put where DICOM wants a codestream alone."""
-    if stream[4:8] != b"jP  ":
-        return stream
-    start = stream.find(b"\xff\x4f\xff\x51")
-    return stream[start:] if start > 0 else stream
+    """Return the codestream up to its end marker, without the boxes of JP2, which some writers leave around it."""
+    start = stream.find(b"\xff\x4f\xff\x51") if stream[4:8] == b"jP  " else 0
+    end = stream.rfind(b"\xff\xd9")
+    return stream[max(start, 0) : end + 2 if end >= 0 else None]
 
 
 def walk(stream: bytes, rows: int, columns: int, bits: int) -> Codestream:
@@ -74,7 +73,8 @@ def walk(stream: bytes, rows: int, columns: int, bits: int) -> Codestream:
         return Codestream(fault)
     number = [int.from_bytes(size[n : n + 4], "big") for n in range(2, 34, 4)]
     tiles = -(-(number[0] - number[6]) // number[4]) * -(-(number[1] - number[7]) // number[5])
-    fault, more = _parts_fault(stream, place, tiles)
+    packets = 0 if blocks[0] & 1 else tiles * (blocks[5] + 1) * int.from_bytes(blocks[2:4], "big")
+    fault, more = _parts_fault(stream, place, tiles, packets)
     return Codestream(
         fault,
         (size[36] & 127) + 1,
@@ -142,8 +142,12 @@ def _coding_fault(blocks: bytes, steps: bytes) -> str:
     return ""
 
 
-def _parts_fault(stream: bytes, place: int, tiles: int) -> tuple[str, list[int]]:
-    """Of all tile-parts, which must lie end to end up to EOC, every tile whole; and the styles in their headers."""
+def _parts_fault(stream: bytes, place: int, tiles: int, packets: int) -> tuple[str, list[int]]:
+    """Of all tile-parts, which must lie end to end up to EOC, every tile whole; and the styles in their headers.
+
+    A zero is a packet without data, so no more of them than packets may stand alone. packets: 0 where not known.
+    """
+    zeros = 0
     styles: list[int] = []
     seen: dict[int, int] = {}
     declared: dict[int, int] = {}
@@ -171,7 +175,11 @@ def _parts_fault(stream: bytes, place: int, tiles: int) -> tuple[str, list[int]]
         stray = _STRAY.search(stream, place + 2, end)
         if stray is not None:
             return f"a marker (FF{stray.group()[1]:02X}) stands among its data at byte {stray.start()}", styles
+        data = stream[place + 2 : end]
+        zeros = zeros + len(data) if zeros >= 0 and not data.strip(b"\0") else -1
         place = end
+    if zeros > packets > 0:
+        return f"its data are {zeros} zeros", styles
     if len(seen) != tiles or any(seen[tile] != parts for tile, parts in declared.items()):
         return f"it has {len(seen)} of {tiles} tiles, or lacks parts of them", styles
     return "", styles

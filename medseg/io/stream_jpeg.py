@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,9 +132,9 @@ def lossless_fault(found: Jpeg, stream: bytes, pixels: NDArray[Any]) -> tuple[st
         return f"it decodes to values from {least} to {most}, beyond its {found.precision} bits", 0
     if found.interval:  # what is left over at each restart cannot be told from the rest
         return "", 0
-    values = (pixels.astype(np.int64) & (2 * half - 1)) >> found.shift
-    differences = (values - _predicted(found, values) + 0x8000) % 0x10000 - 0x8000
-    counts = np.bincount(_CATEGORY[np.abs(differences)].ravel(), minlength=17)
+    values = (pixels.astype(np.int32) & (2 * half - 1)) >> found.shift
+    differences = (values - _predicted(found, values)).astype(np.int16)  # modulo 2^16
+    counts = np.bincount(_CATEGORY[differences.view(np.uint16)].ravel(), minlength=17)
     lengths = found.lengths[found.table]
     if any(count and category not in lengths for category, count in enumerate(counts)):
         return "it decodes to pixels that it has no code for", 0
@@ -146,15 +147,26 @@ def lossless_fault(found: Jpeg, stream: bytes, pixels: NDArray[Any]) -> tuple[st
     return "", int(rest > 7 or int.from_bytes(data[-8:], "big") & ones != ones)
 
 
-# Bits of each absolute difference; 2^15 has a code alone.
-_CATEGORY = np.array([n.bit_length() for n in range(0x8001)])
+# Bits of each absolute difference, by the difference modulo 2^16; 2^15 has a code alone.
+_CATEGORY = np.array([min(n, 0x10000 - n).bit_length() for n in range(0x10000)], np.uint8)
 
 
-def _predicted(found: Jpeg, values: NDArray[np.int64]) -> NDArray[np.int64]:
+_Values = NDArray[np.int32]
+_PREDICTORS: dict[int, Callable[[_Values, _Values, _Values], _Values]] = {
+    1: lambda a, b, c: a,
+    2: lambda a, b, c: b,
+    3: lambda a, b, c: c,
+    4: lambda a, b, c: a + b - c,
+    5: lambda a, b, c: a + ((b - c) >> 1),
+    6: lambda a, b, c: b + ((a - c) >> 1),
+    7: lambda a, b, c: (a + b) >> 1,
+}
+
+
+def _predicted(found: Jpeg, values: _Values) -> _Values:
     """By the neighbour to the left (a), above (b) and above left (c); the first row by a, the first column by b."""
     guess = np.empty_like(values)
-    a, b, c = values[1:, :-1], values[:-1, 1:], values[:-1, :-1]
-    guess[1:, 1:] = (a, b, c, a + b - c, a + ((b - c) >> 1), b + ((a - c) >> 1), (a + b) >> 1)[found.start - 1]
+    guess[1:, 1:] = _PREDICTORS[found.start](values[1:, :-1], values[:-1, 1:], values[:-1, :-1])
     guess[0, 1:], guess[1:, 0] = values[0, :-1], values[:-1, 0]
     guess[0, 0] = 1 << (found.precision - found.shift - 1)
     return guess

@@ -40,28 +40,27 @@ def decode_rle(stream: bytes, rows: int, columns: int, planes: int) -> NDArray[n
 
 
 def _plane(segment: bytes, rows: int, columns: int, number: int) -> bytes:
-    wanted, place, end, size = rows * columns, 0, len(segment), 0
+    wanted, place, end = rows * columns, 0, len(segment)
     parts: list[bytes] = []
-    row_ends = 0
-    while size < wanted and place < end:
+    while place < end:
         head = segment[place]
         if head < 128:
-            part = segment[place + 1 : place + 2 + head]
-            place += head + 2
-            if place > end:
-                raise RleError(f"a run of segment {number} reaches beyond its end")
-        elif head > 128:
-            part = segment[place + 1 : place + 2] * (257 - head)
-            place += 2
+            after = place + 2 + head
+            parts.append(segment[place + 1 : after])
+            place = after
         else:
-            place += 1
-            continue
-        parts.append(part)
-        size += len(part)
-        row_ends += size % columns == 0
-    rest = segment[place:]
-    if size != wanted or len(rest) > _MOST_PADDING or rest.strip(b"\0\x80"):
-        raise RleError(f"segment {number} decodes to {size} bytes of {wanted}, with {len(rest)} left over")
+            if head > 128:
+                parts.append(segment[place + 1 : place + 2] * (257 - head))
+            place += 2 if head > 128 else 1
+    sizes = np.cumsum([len(part) for part in parts])
+    size = int(sizes[-1]) if len(sizes) else 0
+    kept = int(np.searchsorted(sizes, wanted)) + 1
+    if kept > len(sizes) or sizes[kept - 1] != wanted:
+        raise RleError(f"segment {number} decodes to {size} bytes of {wanted}")
+    rest = b"".join(parts[kept:])  # a zero that fills up to an even length is the head of a run, too
+    if len(rest) > _MOST_PADDING or rest.strip(b"\0") or (place > end and kept == len(parts)):
+        raise RleError(f"segment {number} decodes to {size} bytes of {wanted}, or is cut off")
+    row_ends = int((sizes[:kept] % columns == 0).sum())
     if rows / 2 < row_ends < rows:
         raise RleError(f"{rows - row_ends} of {rows} rows of segment {number} do not end where a row ends")
-    return b"".join(parts)
+    return b"".join(parts[:kept])

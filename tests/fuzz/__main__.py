@@ -51,7 +51,7 @@ def _one(name: str, cases: int, seed: int, first: int) -> int:
     for path in files:
         able = lines_of(path)
         print(f"  {path.name}: {len(able & seen[str(path)])} of {len(able)} lines in functions")
-    for failure in (*tally.failures[:20], *tally.silent[:20]):
+    for failure in (*tally.failures[:20], *tally.silent[:100]):
         print(f"  {failure}")
     sys.stdout.flush()
     return len(tally.failures) + len(tally.silent)

@@ -31,6 +31,7 @@ from tests.compressed import (
     swap_fragments,
     zero_a_range,
 )
+from tests.enhanced import enhanced_file
 from tests.io.test_dicom import header_of
 
 SLICE = np.ascontiguousarray(phantom().voxels[0, :, :, 4].T.astype(np.uint16))
@@ -149,6 +150,23 @@ def test_a_stream_with_another_quantisation_than_its_series_is_noted(tmp_path):
 
 
 @needs_openjpeg
+def test_an_open_ended_part_of_a_tile_is_read_and_one_of_zeros_is_refused(tmp_path):
+    """Psot 0 means up to EOC. An empty body was read as a slice of one value."""
+    files = compressed_series(tmp_path / "s", "JPEG 2000")
+    stream = stream_in(files[4])
+    start, body = stream.index(b"\xff\x90"), stream.index(b"\xff\x93") + 2
+    open_ended = stream[: start + 6] + bytes(4) + stream[start + 10 : stream.rindex(b"\xff\xd9") + 2]
+    for padding in (b"", b"\0"):
+        put_stream(files[4], open_ended + padding)
+        assert np.array_equal(read_dicom(tmp_path / "s", "case").voxels, phantom().voxels)
+    put_stream(files[4], open_ended[:body] + bytes(20) + b"\xff\xd9")
+    with pytest.raises(InputError, match=r"file 5 of 9.*its data are 20 zeros"):
+        read_dicom(tmp_path / "s", "case")
+    compressed_series(tmp_path / "t", "JPEG 2000", lambda pixels: pixels * 0 + 2048)
+    assert (read_dicom(tmp_path / "t", "case").voxels == 2048).all()  # without any data, of code
+
+
+@needs_openjpeg
 def test_a_codestream_that_is_made_to_tell_decodes_as_before_and_tells():
     stream = stream_of("JPEG 2000", SLICE)
     found = walk(stream, *SLICE.shape, 16)
@@ -160,6 +178,42 @@ def test_a_codestream_that_is_made_to_tell_decodes_as_before_and_tells():
     damaged = stream[:middle] + bytes([stream[middle] ^ 16]) + stream[middle + 1 :]
     assert openjpeg.decode(damaged, SLICE.shape).warnings == ()  # the fault as it was
     assert "PTERM" in openjpeg.decode(made_to_tell(damaged, found), SLICE.shape).warnings[0]
+
+
+@pytest.mark.parametrize("name", ["JPEG 2000", "JPEG 2000 lossy", "HTJ2K"])
+def test_where_openjpeg_cannot_be_asked_the_installed_codecs_decode_the_same(tmp_path, monkeypatch, name):
+    """On Windows its functions are hidden: streams are still walked, their code is not checked."""
+    files = compressed_series(tmp_path / "s", name)
+    checked = read_dicom(tmp_path / "s", "case")
+    monkeypatch.setattr(openjpeg, "library", lambda: None)
+    assert np.array_equal(read_dicom(tmp_path / "s", "case").voxels, checked.voxels)
+    put_stream(files[4], cut_off_and_end(random.Random(1), stream_in(files[4])))
+    with pytest.raises(InputError, match="file 5 of 9"):
+        read_dicom(tmp_path / "s", "case")
+
+
+@pytest.mark.parametrize("name", ["RLE", "JPEG 2000", "JPEG-LS", "JPEG lossless"])
+def test_frames_of_one_file_are_read_as_slices_and_a_damaged_one_is_named(tmp_path, name):
+    volume = phantom()
+    path = enhanced_file(tmp_path, [volume])
+    dataset = dcmread(path)
+    streams = [
+        stream_of(name, np.ascontiguousarray(image.T.astype(np.uint16)))
+        for image in volume.voxels[0].T.transpose(0, 2, 1)
+    ]
+    dataset.PixelRepresentation, dataset.BitsStored, dataset.HighBit = 0, 12, 11
+    dataset.file_meta.TransferSyntaxUID = UIDS[name]
+    for damaged in (False, True):
+        if damaged:
+            streams[4] = cut_out(random.Random(3), streams[4])
+        dataset.PixelData = encapsulate(streams)
+        dataset["PixelData"].VR = "OB"
+        dataset["PixelData"].is_undefined_length = True
+        dataset.save_as(path)
+        if not damaged:
+            assert np.array_equal(read_dicom(path, "case").voxels, volume.voxels)
+    with pytest.raises(InputError, match="frame 5"):
+        read_dicom(path, "case")
 
 
 @needs_openjpeg
@@ -224,10 +278,11 @@ def test_run_lengths_fill_their_planes_exactly_by_hand():
     assert decode_rle(head + rows, 2, 3, 1).tolist() == [[[7, 7, 7], [1, 2, 3]]]
     assert decode_rle(head + rows + b"\0", 2, 3, 1).tolist() == [[[7, 7, 7], [1, 2, 3]]]
     for broken, words in (
-        (head + rows[:-1], "beyond its end"),
+        (head + rows[:-1], "decodes to 5 bytes of 6"),
+        (head + rows[:-2], "decodes to 4 bytes of 6"),
         (head + b"\xff" + rows[1:], "decodes to 5 bytes of 6"),
         (head + b"\xfd" + rows[1:], "decodes to 7 bytes of 6"),
-        (head + rows + bytes(9), "9 left over"),
+        (head + rows + b"\x08" + bytes(9), "decodes to 15 bytes of 6"),
         (head[4:] + rows, "segments instead of 1"),
         (head[:4] + (65).to_bytes(4, "little") + head[8:] + rows, "do not follow"),
     ):
