@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from medseg.domain.errors import ValueRangeError
 from medseg.io.dicom_header import Header
 
+_NAMED = 5
+
 
 def without_high_bits(headers: Sequence[Header], stored: Sequence[NDArray[Any]]) -> tuple[list[NDArray[Any]], str]:
     """Return the pixels by their stored bits alone, signed ones with their sign, and a note where that changed some.
@@ -21,12 +23,14 @@ def without_high_bits(headers: Sequence[Header], stored: Sequence[NDArray[Any]])
         ValueRangeError: If the pixels are smoother with the high bits than without: then these belong to the values.
     """
     images = [_masked(header, image) for header, image in zip(headers, stored, strict=True)]
-    changed = sum(image is not before for image, before in zip(images, stored, strict=True))
+    changed = [n for n, (image, before) in enumerate(zip(images, stored, strict=True)) if image is not before]
     if not changed:
         return images, ""
+    few = len(changed) <= min(_NAMED, len(headers) // 2)
+    names = ", ".join(headers[n].name.split(": ")[-1] for n in changed) if few else ""
     return images, (
-        f"{changed} of {len(headers)} slices had bits set above the {headers[0].bits_stored} stored ones (overlays); "
-        "they were masked"
+        f"{len(changed)} of {len(headers)} slices had bits set above the {headers[0].bits_stored} stored ones "
+        f"({f'{names}: overlays, or damage' if few else 'overlays'}); they were masked"
     )
 
 
