@@ -17,17 +17,16 @@ from medseg.domain.series import Series
 from medseg.domain.volume import Volume
 from medseg.io.dicom_checks import check_image, check_no_localizer, check_projection, check_together
 from medseg.io.dicom_header import Header
-from medseg.io.dicom_neighbours import strangers
 from medseg.io.dicom_pick import pick
-from medseg.io.dicom_pixels import read_stored
+from medseg.io.dicom_pixels import read_noted, read_stored
 from medseg.io.dicom_projection import UNSIZED, is_single_projection, picture_grid
 from medseg.io.dicom_scan import Scan, scan
 from medseg.io.dicom_series import Stack
 from medseg.io.dicom_stack import Grid, find_grid, in_order, repeated
 from medseg.io.dicom_values import require_hounsfield, scale
 from medseg.io.memory import require_memory
+from medseg.io.slice_likeness import likeness_note
 
-_MOST_UNLIKE = 5
 _LOSSY = {
     "1.2.840.10008.1.2.4.50": "JPEG",
     "1.2.840.10008.1.2.4.51": "JPEG",
@@ -74,23 +73,18 @@ def read_stack(found: Scan, stack: Stack, case: str, doubts: Doubts = NO_DOUBTS)
     check_stack(stack, doubts)
     headers = in_order(stack.headers)
     _require_memory(name, headers)
-    stored = read_stored(headers)
+    stored, coding = read_noted(headers)
     headers, stored, dropped = _without_copies(name, headers, stored)
     grid = find_grid(name, headers, doubts.regrid)
     modality = doubts.modality or headers[0].modality
     values = scale(name, modality, headers, stored)
     if modality == "CT" and not (doubts.assume_hu or doubts.modality):
         require_hounsfield(name, values.voxels)
+    names = [header.name.split(": ")[-1] for header in headers]
+    unlike = likeness_note(names, list(values.voxels.T))
     voxels: NDArray[Any] = values.voxels if grid.places is None else _at(values.voxels, grid.places)
     geometry = Geometry(voxels.shape, grid.affine_ras)
-    notes = (
-        *_notes(headers, doubts),
-        dropped,
-        *values.notes,
-        *_unlike(headers, values.voxels),
-        grid.note,
-        _tilt_note(grid),
-    )
+    notes = (*_notes(headers, doubts), dropped, coding, *values.notes, unlike, grid.note, _tilt_note(grid))
     series = _series(headers, found.keeps)
     return Volume(voxels[None], geometry, case, modality, series=series, notes=tuple(filter(None, notes)))
 
@@ -179,17 +173,6 @@ def _notes(headers: Sequence[Header], doubts: Doubts) -> list[str]:
     if doubts.assume_hu and (doubts.modality or headers[0].modality) == "CT":
         notes.append("values were taken for Hounsfield units (--assume-hu)")
     return notes
-
-
-def _unlike(headers: Sequence[Header], voxels: NDArray[Any]) -> list[str]:
-    """Slices that do not resemble their neighbours, the first few by name."""
-    found = strangers(voxels.T)
-    notes = [
-        f"slice {one.place + 1} of {len(headers)} ({headers[one.place].name.split(': ')[-1]}) does not resemble its "
-        f"neighbours: {one.share:.0%} of it lies {one.times:.1f} times as far from them as usual; look at it"
-        for one in found[:_MOST_UNLIKE]
-    ]
-    return [*notes, f"{len(found) - _MOST_UNLIKE} more slices do not"] if len(found) > _MOST_UNLIKE else notes
 
 
 def _tilt_note(grid: Grid) -> str:

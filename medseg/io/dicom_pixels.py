@@ -2,60 +2,88 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections import Counter
+from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from numpy.typing import NDArray
-from pydicom import dcmread
-from pydicom.encaps import generate_fragments, generate_frames
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, RLELossless
+from pydicom.uid import UID, JPEGLossless, JPEGLosslessSV1, RLELossless
 
 from medseg.domain.errors import InputError, MedsegError
 from medseg.io.dicom_codecs import cure
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_inflate import open_dicom
-from medseg.io.dicom_jpeg import jpeg_fault
 from medseg.io.dicom_quiet import quiet_pydicom
-from medseg.io.dicom_streams import Findings
+from medseg.io.dicom_strict import Frame, StreamError, decode_frame
 
 _KEYWORDS = [
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
-_MOST_WORDS = 1 << 16
-_JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70)}
+# Whole words: what stands above the stored bits is needed to check a stream, and is masked later (`dicom_bits`).
+_AS_STORED = {"raw": True, "correct_unused_bits": False}
+_TAIL = 32  # bytes; some writers pad after the end marker
+_HABIT = 0.5  # of the slices
+_FEWEST, _COMMON = 5, 0.8  # slices, and the share that is coded alike, from which on another coding is odd
+_NAMED = 5
 
 
 def read_stored(headers: Sequence[Header]) -> list[NDArray[Any]]:
     """The stored integers of each image, (rows, columns) each; a file of many frames is read once.
 
-    Compressed pixels are decoded strictly: see `dicom_streams`.
-    Raises: InputError naming the byte counts, the transfer syntax that cannot be decoded, or the damaged images.
+    Raises: InputError naming the byte counts, the damaged slices, or the transfer syntax that cannot be decoded.
     """
+    return read_noted(headers)[0]
+
+
+def read_noted(headers: Sequence[Header]) -> tuple[list[NDArray[Any]], str]:
+    """As `read_stored`, and a note where few slices are coded otherwise than all others; empty for none."""
     by_file: dict[Any, list[int]] = {}
     for n, header in enumerate(headers):
         by_file.setdefault(header.path, []).append(n)
-    pixels: list[Any] = [None] * len(headers)
-    found = Findings()
+    frames: list[Any] = [None] * len(headers)
     for which in by_file.values():
-        for n, image in zip(which, _read_file([headers[n] for n in which], found), strict=True):
-            pixels[n] = image
-    found.require_none()
-    return pixels
+        for n, frame in zip(which, _read_file([headers[n] for n in which]), strict=True):
+            frames[n] = frame
+    _require_no_slips(headers, frames)
+    return [frame.pixels for frame in frames], _coding_note(headers, frames)
 
 
-def _read_file(headers: Sequence[Header], found: Findings) -> list[NDArray[Any]]:
-    """Some frames of one file; what speaks for damage is noted in the findings."""
+def _require_no_slips(headers: Sequence[Header], frames: Sequence[Frame]) -> None:
+    """Code that ends a little off is damage, unless that of most slices does: then their encoder ends it so."""
+    slipped = [n for n, frame in enumerate(frames) if frame.slips]
+    if not slipped or len(slipped) > _HABIT * len(frames):
+        return
+    first = headers[slipped[0]]
+    raise InputError(
+        f"{first.name}: its {_name(UID(first.transfer_syntax))} pixels are a broken stream: the code does not end "
+        f"where it must in {frames[slipped[0]].slips} places ({len(slipped)} of {len(frames)} slices have such); "
+        "copy it again, or export the series uncompressed"
+    )
+
+
+def _coding_note(headers: Sequence[Header], frames: Sequence[Frame]) -> str:
+    """A header of a stream that one changed bit altered is valid still, but like no other of its series."""
+    common, count = Counter(frame.coding for frame in frames).most_common(1)[0]
+    odd = [n for n, frame in enumerate(frames) if frame.coding != common]
+    if not odd or len(frames) < _FEWEST or count < _COMMON * len(frames):
+        return ""
+    names = ", ".join(headers[n].name.split(": ")[-1] for n in odd[:_NAMED])
+    more = f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else ""
+    return (
+        f"the stream of {names}{more} is coded with other parameters than those of the other {count} slices: check it"
+    )
+
+
+def _read_file(headers: Sequence[Header]) -> list[Frame]:
+    """Some frames of one file."""
     first = headers[0]
     name, syntax = first.name, UID(first.transfer_syntax)
-    streams: list[bytes] = []
-    words = b""
     try:
         there = first.path.stat()
         if (there.st_size, there.st_mtime_ns) != first.stamp:
@@ -69,15 +97,10 @@ def _read_file(headers: Sequence[Header], found: Findings) -> list[NDArray[Any]]
             if "PixelData" not in dataset:  # pydicom drops an open-ended element that has no end
                 raise InputError(f"{name}: cut off: its compressed pixels have no end; copy it again")
             if syntax.is_encapsulated:
-                _require_whole_streams(first, dataset.PixelData)
-                dataset.BitsStored, dataset.HighBit = first.bits, first.bits - 1  # or decoders mask what streams hold
-                streams = list(generate_frames(dataset.PixelData, number_of_frames=first.frames))
-                if first.transfer_syntax in _JPEG:
-                    _require_jpeg(first, streams)
-            frames = [header.frame for header in headers]
-            with _captured_codecs() if syntax.is_encapsulated else nullcontext() as said:
-                pixels = [image for image, _ in decoder.iter_array(dataset, raw=True, indices=frames)]
-                words = said() if said is not None else b""
+                frames = _decode(headers, dataset, decoder)
+            else:
+                wanted = [header.frame for header in headers]
+                frames = [Frame(image) for image, _ in decoder.iter_array(dataset, indices=wanted, **_AS_STORED)]
     except (MedsegError, MemoryError):
         raise
     except NotImplementedError as error:
@@ -85,60 +108,62 @@ def _read_file(headers: Sequence[Header], found: Findings) -> list[NDArray[Any]]
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror}); scan the folder again") from error
     except Exception as error:  # each codec raises its own kinds, down to AttributeError
-        raise InputError(
-            f"{name}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
-            "codec reads; export the series uncompressed"
-        ) from error
-    for image in pixels:
-        if image.shape != (first.rows, first.columns):
+        raise _undecodable(name, syntax) from error
+    for frame in frames:
+        if frame.pixels.shape != (first.rows, first.columns):
             raise InputError(
-                f"{name}: decodes to {image.shape} pixels instead of {(first.rows, first.columns)}; export it again"
+                f"{name}: decodes to {frame.pixels.shape} pixels instead of {(first.rows, first.columns)}; export it "
+                "again"
             )
-    if streams:
-        found.heed(first, words)
-        for header, image in zip(headers, pixels, strict=True):
-            found.look_at(header, streams[header.frame], image)
-    return pixels
+    return frames
 
 
-def _require_jpeg(header: Header, streams: Sequence[bytes]) -> None:
-    for number, stream in enumerate(streams, 1):
-        if fault := jpeg_fault(stream, header.rows, header.columns):
-            where = (
-                f"frame {number} of its {_name(UID(header.transfer_syntax))} stream"
-                if len(streams) > 1
-                else "its stream"
+def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[Frame]:
+    """Some compressed frames of one file."""
+    first = headers[0]
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+        del dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
+    streams = list(generate_frames(dataset.PixelData, number_of_frames=first.frames, extended_offsets=offsets))
+    if len(streams) < first.frames:
+        raise InputError(f"{first.name}: holds {len(streams)} streams for {first.frames} frames; export it again")
+    frames = []
+    if first.transfer_syntax in (JPEGLossless, JPEGLosslessSV1):  # GDCM would mask the words
+        dataset.BitsStored, dataset.HighBit = first.bits, first.bits - 1
+    for header in headers:
+        stream = streams[header.frame]
+        whole = header.transfer_syntax == RLELossless or b"\xff\xd9" in stream[-_TAIL:]
+        if not whole:
+            raise InputError(
+                f"{header.name}: its {_name(UID(header.transfer_syntax))} stream of {len(stream)} bytes is cut off "
+                "(it has no end marker); copy it again"
             )
-            raise InputError(f"{header.name}: damaged: {where} {fault}; copy or export it again")
 
+        def decode(stream: bytes = stream) -> NDArray[Any]:
+            alone = copy(dataset)
+            alone.NumberOfFrames, alone.PixelData = 1, encapsulate([stream])
+            return next(decoder.iter_array(alone, **_AS_STORED))[0]  # type: ignore[no-any-return]
 
-def _require_whole_streams(header: Header, pixel_data: bytes) -> None:
-    """JPEG streams of all kinds end with a marker (FFD9); some codecs fill up a cut one without a word."""
-    if header.transfer_syntax == RLELossless:
-        return
-    if header.frames == 1:
-        ends = [bytes(list(generate_fragments(pixel_data))[-1])]
-    else:
-        ends = list(generate_frames(pixel_data, number_of_frames=header.frames))
-    if not all(b"\xff\xd9" in end[-32:] for end in ends):  # some writers pad after it
-        raise InputError(
-            f"{header.name}: its {_name(UID(header.transfer_syntax))} stream of {len(pixel_data)} bytes is cut off "
-            "(it has no end marker); copy it again"
-        )
-
-
-@contextmanager
-def _captured_codecs() -> Iterator[Callable[[], bytes]]:
-    """Codecs in C print about broken streams, past Python. What they print is given after the block, not shown."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as words:
         try:
-            os.dup2(words.fileno(), 2)
-            yield lambda: os.pread(words.fileno(), _MOST_WORDS, 0)
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            frames.append(decode_frame(header, stream, decode))
+        except StreamError as error:
+            raise InputError(
+                f"{header.name}: its {_name(UID(header.transfer_syntax))} pixels are a broken stream: {error}; "
+                "copy it again, or export the series uncompressed"
+            ) from error
+        except (MedsegError, MemoryError, NotImplementedError, OSError):
+            raise
+        except Exception as error:
+            raise _undecodable(header.name, UID(header.transfer_syntax)) from error
+    return frames
+
+
+def _undecodable(name: str, syntax: UID) -> InputError:
+    return InputError(
+        f"{name}: its {_name(syntax)} pixels cannot be decoded: a broken stream, or a kind of it that no installed "
+        "codec reads; export the series uncompressed"
+    )
 
 
 def _install(syntax: UID, decoder: Any) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.domain.errors import ResourceError, ValueRangeError
+from medseg.io.dicom_bits import without_high_bits
 from medseg.io.dicom_header import Header
 from medseg.io.dicom_pet import NO_PET, suv_factor
 
@@ -41,7 +42,7 @@ def scale(name: str, modality: str, headers: Sequence[Header], stored: Sequence[
         if modality == "PT":
             factor, note = suv_factor(name, [header.pet or NO_PET for header in headers])
             notes.append(note)
-        stored, note = _without_unused_bits(headers, stored)
+        stored, note = without_high_bits(headers, stored)
         notes += [note] if note else []
         upright = [_upright(header, image) for header, image in zip(headers, stored, strict=True)]
         inverted = sum(header.photometric == "MONOCHROME1" for header in headers)
@@ -68,30 +69,6 @@ def require_hounsfield(name: str, voxels: NDArray[Any]) -> None:
             f"{name}: says it is CT, but its values run from {low:g} to {high:g}, which are no Hounsfield units "
             "(air is -1000, water 0); export it again, or say what it is with --force CT"
         )
-
-
-def _without_unused_bits(headers: Sequence[Header], stored: Sequence[NDArray[Any]]) -> tuple[list[NDArray[Any]], str]:
-    """The values with the bits above HighBit taken out, where old files keep overlays; and a note.
-
-    A declared padding value that does not fit into the bits that are stored is left as it is.
-    """
-    made, changed = [], 0
-    for header, image in zip(headers, stored, strict=True):
-        unused = image.dtype.itemsize * 8 - header.bits_stored
-        if not 0 < unused < image.dtype.itemsize * 8:
-            made.append(image)
-            continue
-        kind = np.dtype(f"{'i' if header.is_signed else 'u'}{image.dtype.itemsize}")
-        values = image.view(kind.newbyteorder(image.dtype.byteorder)).astype(kind)
-        within = (values << unused) >> unused  # arithmetic for signed numbers: the sign is extended
-        if header.padding is not None:
-            low, high = header.padding
-            within = np.where((values >= low) & (values <= high), values, within)
-        zeros = within & ((1 << header.bits_stored) - 1)  # signed numbers of some codecs
-        changed += int(((within != values) & (zeros != values)).sum())
-        made.append(within)
-    note = f"{changed} pixels held bits above the {headers[0].bits_stored} stored ones (overlays), which were masked"
-    return made, note if changed else ""
 
 
 def _upright(header: Header, pixels: NDArray[Any]) -> NDArray[Any]:

@@ -45,13 +45,16 @@ def _one(name: str, cases: int, seed: int, first: int) -> int:
         f"slowest {tally.slowest_s:.2f} s, {time.perf_counter() - started:.0f} s, {len(tally.failures)} failures; "
         f"refusals {dict(tally.refusals)}"
     )
+    for label in sorted({label for label, _ in tally.outcomes}):
+        counts = {outcome: n for (of, outcome), n in sorted(tally.outcomes.items()) if of == label}
+        print(f"  {label}: {sum(counts.values())} cases, {counts}")
     for path in files:
         able = lines_of(path)
         print(f"  {path.name}: {len(able & seen[str(path)])} of {len(able)} lines in functions")
-    for failure in tally.failures[:20]:
+    for failure in (*tally.failures[:20], *tally.silent[:100]):
         print(f"  {failure}")
     sys.stdout.flush()
-    return len(tally.failures)
+    return len(tally.failures) + len(tally.silent)
 
 
 def _tally(name: str, cases: int, folder: Path, seed: int, first: int) -> Tally:

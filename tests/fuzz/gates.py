@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.fuzz import archive_gate, config_gate, dicom_gate, expression_gate, nifti_gate, nrrd_gate, picture_gates
+from tests.fuzz import (
+    archive_gate,
+    config_gate,
+    dicom_gate,
+    expression_gate,
+    nifti_gate,
+    nrrd_gate,
+    picture_gates,
+    stream_gate,
+)
 from tests.fuzz.harness import Gate
 from tests.fuzz.made import Maker
 
@@ -14,6 +23,7 @@ GATES: dict[str, Callable[[], Gate]] = {
     "png": picture_gates.png_gate,
     "tiff": picture_gates.tiff_gate,
     "dicom": dicom_gate.gate,
+    "streams": stream_gate.gate,
 }
 MAKERS: dict[str, Callable[[], Maker]] = {
     "expressions": expression_gate.maker,
@@ -27,6 +37,7 @@ READERS = {
     "png": ("png.py", "raster.py"),
     "tiff": ("tiff*.py", "raster.py"),
     "dicom": ("dicom*.py",),
+    "streams": ("dicom_pixels.py", "dicom_strict.py", "openjpeg.py", "slice_likeness.py", "stream_*.py"),
     "expressions": ("expressions.py", "functions.py", "lambdas.py"),
     "configs": ("documents.py", "config.py", "component.py", "foreign.py", "reader.py", "program.py", "targets.py"),
     "archives": ("archive.py",),

@@ -25,6 +25,7 @@ Mutation = Callable[[random.Random, bytes], bytes]
 
 _SECONDS = 5.0
 _BYTES = 512 << 20
+SILENT = "> 1 % silently"
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,15 @@ class Gate:
     seeds:    valid inputs, each the files of a folder by name; one file stands for itself.
     harmful:  changes after which the reader may refuse or read on.
     harmless: changes after which it must read the same voxels in the same place.
+    labels:   names of the seeds where harmful changes damage pixels: then what came of each kind is counted, and the
+              cases in which more than 1 % of a slice's voxels changed without a refusal or a note are kept apart.
     """
 
     name: str
     seeds: tuple[Mapping[str, bytes], ...]
     harmful: tuple[Mutation, ...]
     harmless: tuple[Mutation, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Tally:
     slowest_s: float = 0.0
     refusals: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    silent: list[str] = field(default_factory=list)
 
     @property
     def share(self) -> float:
@@ -107,6 +113,8 @@ def _case(gate: Gate, number: int, seed: int, folder: Path, wanted: list[Volume]
     except MedsegError as error:
         message = str(error)
         tally.refusals[type(error).__name__] += 1
+        if gate.labels:
+            tally.outcomes[gate.labels[which], "refused"] += 1
         if "\n" in message or str(path) not in message:
             tally.failures.append(f"{where}: refused in other than one line with the file's name: {message!r}")
         if harmless:
@@ -118,6 +126,11 @@ def _case(gate: Gate, number: int, seed: int, folder: Path, wanted: list[Volume]
     else:
         tally.accepted += 1
         fault = _fault(volume, wanted[which] if harmless else None)
+        if gate.labels and not fault:
+            outcome = _outcome(volume, wanted[which])
+            tally.outcomes[gate.labels[which], outcome] += 1
+            if outcome == SILENT:
+                tally.silent.append(f"{where}: {gate.labels[which]}: {outcome}")
         if fault:
             tally.failures.append(f"{where}: {fault}")
     finally:
@@ -139,6 +152,18 @@ def _fault(volume: Volume, wanted: Volume | None) -> str:
     if volume.geometry != wanted.geometry or volume.geometry.calibrated != wanted.geometry.calibrated:
         return "a harmless change moved the volume"
     return ""
+
+
+def _outcome(volume: Volume, wanted: Volume) -> str:
+    """What a damaged stream did to an accepted volume."""
+    if volume.voxels.shape != wanted.voxels.shape or volume.geometry != wanted.geometry:
+        return "another grid"
+    share = float((volume.voxels != wanted.voxels).mean((0, 1, 2)).max())
+    if not share:
+        return "unchanged"
+    if set(volume.notes) - set(wanted.notes):
+        return "noted"
+    return SILENT if share > 0.01 else "<= 1 % silently"
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> Path:

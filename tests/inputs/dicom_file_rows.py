@@ -70,7 +70,7 @@ FILE_ROWS = [
         "a broken compressed stream",
         series(in_syntax(JPEG2000Lossless, random.Random(1).randbytes(200) + b"\xff\xd9")),
         3,
-        "JPEG 2000 Image Compression .Lossless Only. pixels cannot be decoded",
+        "JPEG 2000 Image Compression .Lossless Only. pixels are a broken stream",
         series(encoded(JPEG2000Lossless)),
     ),
     Row(
