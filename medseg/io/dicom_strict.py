@@ -134,7 +134,7 @@ def _with_blocks(header: Header, stream: bytes, found: Codestream, frame: Frame)
     except stream_j2k_blocks.StreamError as error:
         raise StreamError(f"it {error}") from error
     if count and header.transfer_syntax == JPEG2000Lossless:
-        raise StreamError(f"{count} of its code blocks are not what its pixels make")
+        raise StreamError(f"its pixels do not match the length of {count} code block{'s' if count > 1 else ''}")
     return replace(frame, slips=frame.slips + count)
 
 
