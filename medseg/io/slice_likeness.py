@@ -18,6 +18,7 @@ _CAP = 20.0  # times the usual difference, so that no single block decides
 # without damage are noted (the midline of a symmetric template, metal in single slices).
 _LEAST, _FEW, _TIMES, _SHARE, _END = 0.4, 3.0, 3.0, 95, 3.0
 _FEWEST = 6  # slices; fewer show no usual difference
+_FLAT, _FLAT_TIMES = 0.03, 4.0  # of the blocks, and of what 95 % of the other slices show, from which on it is a gap
 _NAMED = 5
 
 
@@ -28,11 +29,13 @@ class Unlike:
     place:  its index in the series.
     score:  the mean over blocks of their difference from both neighbours, in units of the usual one.
     usual:  the score that 95 % of the other slices stay below.
+    flat:   the share of blocks that hold one value here and several in both neighbours, where that is the reason.
     """
 
     place: int
     score: float
     usual: float
+    flat: float = 0.0
 
 
 def unlike_slices(slices: Sequence[NDArray[np.generic]]) -> list[Unlike]:
@@ -40,7 +43,8 @@ def unlike_slices(slices: Sequence[NDArray[np.generic]]) -> list[Unlike]:
 
     The mean and the roughness of blocks of 4 x 4 to 16 x 16 pixels are compared. A step in the series, a change from
     slice to slice or noise is usual then, and so is a thing that one slice alone shows in few blocks. A slice of one
-    value between others is named whatever the rest shows.
+    value between others is named whatever the rest shows, and so is one that holds one value where both neighbours hold
+    several, as pixels that were never written do.
 
     Args:
         slices: (rows, columns) each, in order along the normal. No result for less than three.
@@ -52,10 +56,13 @@ def unlike_slices(slices: Sequence[NDArray[np.generic]]) -> list[Unlike]:
     enough = len(slices) >= _FEWEST and means.shape[1] >= _FEWEST_BLOCKS
     channels = (_scores(means), _scores(rough)) if enough else ()
     full = np.flatnonzero(~blank)
+    flat = _flat_alone(rough == 0) if enough else np.zeros(len(slices))
     found = []
     for k in range(len(slices)):
         if blank[k] and full.size and full[0] < k < full[-1]:
             found.append(Unlike(k, float("inf"), 0.0))
+        elif flat[k]:
+            found.append(Unlike(k, float("inf"), 0.0, float(flat[k])))
         else:
             found += [max(out, key=lambda one: one.score)] if (out := _outstanding(k, channels)) else []
     # Damage takes its neighbours' likeness too: of slices side by side the one that stands out most is meant.
@@ -76,6 +83,14 @@ def _outstanding(k: int, channels: Sequence[Float64Array]) -> list[Unlike]:
     return found
 
 
+def _flat_alone(flat: NDArray[np.bool_]) -> Float64Array:
+    """Of each slice the share of blocks that are flat, (slices, blocks), here alone; 0 where it is not unusual."""
+    share = np.zeros(len(flat))
+    share[1:-1] = (flat[1:-1] & ~flat[:-2] & ~flat[2:]).mean(1)
+    usual = np.array([np.percentile(np.delete(share, k), _SHARE) for k in range(len(share))])
+    return np.where(share > np.maximum(_FLAT, _FLAT_TIMES * usual), share, 0.0)
+
+
 def likeness_note(names: Sequence[str], slices: Sequence[NDArray[np.generic]]) -> str:
     """Return a note that names the slices which stand out; empty where none does. names: "file 7 of 150" each."""
     found = unlike_slices(slices)
@@ -91,6 +106,8 @@ def likeness_note(names: Sequence[str], slices: Sequence[NDArray[np.generic]]) -
 
 
 def _reason(one: Unlike) -> str:
+    if one.flat:
+        return f"one value in {one.flat:.0%} of it, where its neighbours have several"
     if one.score == float("inf"):
         return "one value everywhere"
     return f"{one.score:.1f} times the usual difference, other slices {one.usual:.1f}"

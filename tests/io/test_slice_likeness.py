@@ -34,6 +34,7 @@ GOOD = {
     "counts with hot spots": RNG.poisson(np.where(BODY, 5, 0.3))
     + 200 * np.exp(-((Z - 9) ** 2 / 4 + ((Y - 70) ** 2 + (X - 60) ** 2) / 50)),
     "a small bright thing in one slice": changed(20, lambda s: s + 3000 * ((Y[0] - 60) ** 2 + (X[0] - 60) ** 2 < 16)),
+    "zeros around a body that changes": np.where((30 + 20 * np.sin(Z)) ** 2 > (X - 80) ** 2 + (Y - 80) ** 2, SERIES, 0),
     "tiny images": SERIES[:, 70:82, 70:82],
 }
 UNLIKE = {
@@ -41,6 +42,7 @@ UNLIKE = {
     "one value": lambda s: s * 0,
     "a lower half lost": lambda s: np.where(Y[0] < 80, s, 0),
     "a twentieth replaced": lambda s: np.where((Y[0] > 70) & (Y[0] < 84) & BODY[0], 3000, s),
+    "rows never written": lambda s: np.where((Y[0] > 70) & (Y[0] < 90), 0, s),
     "rows shifted": lambda s: np.roll(s, 40, axis=1),
     "turned upside down": lambda s: 1000 - s,
     "noise over a tenth": lambda s: np.where(Y[0] // 8 == 10, RNG.normal(0, 2000, s.shape), s),
@@ -70,3 +72,11 @@ def test_two_damaged_slices_are_named_with_numbers():
     assert note.startswith("slices 11 (file 11 of 40; ")
     assert "times the usual difference" in note
     assert "31 (file 31 of 40; one value everywhere) of 40 do not resemble their neighbours: check them" in note
+
+
+def test_rows_never_written_are_named_where_slices_differ_much():
+    """Of thick slices the usual difference is as large as that of a gap."""
+    series = np.where((Y - 80) ** 2 + (X - 80 - 40 * np.sin(Z)) ** 2 < 900, 1000, 0) + RNG.normal(0, 20, BODY.shape)
+    series[20, :80] = 0
+    note = likeness_note([f"file {n + 1} of 40" for n in range(40)], list(series))
+    assert "slice 21 (file 21 of 40; one value in 50% of it, where its neighbours have several) of 40" in note
