@@ -18,9 +18,11 @@ from tests.fuzz.made import Made, Maker, fuzz_made
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs alarms and a limit of the address space")
 
 CASES = {"dicom": 100, "streams": 150}
-# Streams whose damage shows in themselves. The others have no check of their own: a changed bit of a sign, a
-# magnitude or a run in HTJ2K, JPEG, RLE or deflate is another valid stream, which only its neighbours can show.
+# Streams whose damage shows in themselves, all but always: some damaged ones are what an encoder makes of other pixels.
+# The others have no check of their own: a changed bit of a sign, a magnitude or a run in HTJ2K, JPEG, RLE or deflate is
+# another valid stream, which only its neighbours can show.
 SURE = {"JPEG lossless", "JPEG lossless SV1", "JPEG-LS", "JPEG-LS near", "JPEG 2000"}
+SURE_SHARE = 0.005  # of the damaged streams of these kinds
 UNSURE_SHARE = 0.15  # of the damaged streams of the other kinds
 
 
@@ -34,11 +36,13 @@ def test_damaged_files_are_read_or_refused(tmp_path, name):
 
 
 def _require_few_silent(tally):
-    """More than 1 % of the voxels of a slice changed without a refusal or a note: never, or seldom, by syntax."""
-    silent = Counter({label: n for (label, outcome), n in tally.outcomes.items() if outcome == SILENT})
-    assert not SURE & set(silent), tally.silent
-    damaged = sum(n for (label, outcome), n in tally.outcomes.items() if label not in SURE and outcome != "unchanged")
-    assert silent.total() <= UNSURE_SHARE * damaged, silent
+    """More than 1 % of the voxels of a slice changed without a refusal or a note: seldom, by syntax."""
+    silent, damaged = Counter[bool](), Counter[bool]()
+    for (label, outcome), n in tally.outcomes.items():
+        damaged[label in SURE] += n if outcome != "unchanged" else 0
+        silent[label in SURE] += n if outcome == SILENT else 0
+    assert silent[True] <= SURE_SHARE * damaged[True], tally.silent
+    assert silent[False] <= UNSURE_SHARE * damaged[False], tally.silent
 
 
 @pytest.mark.fuzz
