@@ -109,7 +109,7 @@ def _wavelets(header: Header, stream: bytes, found: Codestream) -> Frame:
     if others:
         raise StreamError(f"its decoder reports: {others[0]}")
     if slips and max(slips) >= _LARGE_SLIP:
-        raise StreamError(f"{len(slips)} of its code blocks end {max(slips)} bytes away from where they must")
+        raise StreamError(f"code blocks that do not end where they must: {len(slips)}, by up to {max(slips)} bytes")
     pixels = decoded.pixels
     low = -(1 << (found.precision - 1)) if found.is_signed else 0
     high = low + (1 << found.precision) - 1
