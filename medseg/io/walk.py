@@ -61,10 +61,11 @@ def require_no_dangling(root: Path, dangling: int, count: int) -> None:
     count: of all files and links.
     """
     if dangling:
-        what = "is a link that leads" if dangling == 1 else "are links that lead"
+        one = dangling == 1
+        what = "is a link that leads" if one else "are links that lead"
         raise InputError(
-            f"{root}: {dangling} of {counted(count, 'file')} {what} nowhere; fetch what they point to (for example "
-            "with `git annex get` or `dvc pull`), or remove them"
+            f"{root}: {dangling} of {counted(count, 'file')} {what} nowhere; fetch what "
+            f"{'it points' if one else 'they point'} to (for example with `git annex get` or `dvc pull`), or remove {'it' if one else 'them'}"
         )
 
 
