@@ -65,7 +65,8 @@ def require_no_dangling(root: Path, dangling: int, count: int) -> None:
         what = "is a link that leads" if one else "are links that lead"
         raise InputError(
             f"{root}: {dangling} of {counted(count, 'file')} {what} nowhere; fetch what "
-            f"{'it points' if one else 'they point'} to (for example with `git annex get` or `dvc pull`), or remove {'it' if one else 'them'}"
+            f"{'it points' if one else 'they point'} to "
+            f"(for example with `git annex get` or `dvc pull`), or remove {'it' if one else 'them'}"
         )
 
 
