@@ -33,8 +33,7 @@ _KEYWORDS = (
     *TAG_KEYWORDS,
     *PET_KEYWORDS,
 )
-_OVERLAY_BIT_POSITIONS = [0x60000102 + 0x20000 * n for n in range(16)]
-_TAGS = [*(tag_for_keyword(keyword) for keyword in dict.fromkeys(_KEYWORDS)), *_OVERLAY_BIT_POSITIONS]
+_TAGS = [tag_for_keyword(keyword) for keyword in dict.fromkeys(_KEYWORDS)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class Header:
     frames:          how many the file says it has.
     has_groups:      the frames say one by one where they lie (functional groups).
     has_low_bits:    the values stand in the lowest bits of their words, as in all but very old files.
-    has_overlay_bits: the file says that overlays stand in the bits above the values, as in very old files.
     is_signed:       of the stored values.
     position_mm:     ImagePositionPatient, LPS.
     orientation:     ImageOrientationPatient, LPS: where columns rise, then where rows rise.
@@ -86,7 +84,6 @@ class Header:
     bits: int
     bits_stored: int
     has_low_bits: bool
-    has_overlay_bits: bool
     is_signed: bool
     photometric: str
     position_mm: Numbers | None
@@ -203,7 +200,6 @@ def _header(
         bits=bits,
         bits_stored=stored,
         has_low_bits=count(dataset, "HighBit", stored - 1) == stored - 1,
-        has_overlay_bits=any(_overlay_bit(dataset, tag) for tag in _OVERLAY_BIT_POSITIONS),
         is_signed=is_signed,
         photometric=code(dataset, "PhotometricInterpretation"),
         position_mm=numbers(dataset, "ImagePositionPatient", 3),
@@ -228,14 +224,6 @@ def _patient(dataset: Any) -> tuple[str, ...]:
     name = re.sub(r"[\s^,]+", " ", text(dataset, "PatientName").split("=")[0].casefold()).strip()
     facts = [name, *(text(dataset, word).casefold() for word in ("PatientID", "PatientBirthDate"))]
     return tuple(hashlib.sha256(fact.encode()).hexdigest() if fact else "" for fact in facts)
-
-
-def _overlay_bit(dataset: Any, tag: int) -> bool:
-    """Whether an overlay plane stands in a bit of the pixels; those with data of their own say 0."""
-    try:
-        return tag in dataset and int(dataset[tag].value or 0) > 0
-    except (TypeError, ValueError):
-        return False
 
 
 def _class_name(sop_class: str) -> str:

@@ -60,10 +60,10 @@ def _require_no_slips(headers: Sequence[Header], frames: Sequence[Frame]) -> Non
     if not slipped or len(slipped) > _HABIT * len(frames):
         return
     first = headers[slipped[0]]
-    raise InputError(
-        f"{first.name}: its {_name(UID(first.transfer_syntax))} pixels are a broken stream: the code does not end "
-        f"where it must in {frames[slipped[0]].slips} places ({len(slipped)} of {len(frames)} slices have such); "
-        "copy it again, or export the series uncompressed"
+    raise _broken(
+        first,
+        f"the code does not end where it must in {frames[slipped[0]].slips} places ({len(slipped)} of {len(frames)} "
+        "slices have such)",
     )
 
 
@@ -148,15 +148,19 @@ def _decode(headers: Sequence[Header], dataset: Dataset, decoder: Any) -> list[F
         try:
             frames.append(decode_frame(header, stream, decode))
         except StreamError as error:
-            raise InputError(
-                f"{header.name}: its {_name(UID(header.transfer_syntax))} pixels are a broken stream: {error}; "
-                "copy it again, or export the series uncompressed"
-            ) from error
+            raise _broken(header, str(error)) from error
         except (MedsegError, MemoryError, NotImplementedError, OSError):
             raise
         except Exception as error:
             raise _undecodable(header.name, UID(header.transfer_syntax)) from error
     return frames
+
+
+def _broken(header: Header, reason: str) -> InputError:
+    return InputError(
+        f"{header.name}: its {_name(UID(header.transfer_syntax))} pixels are a broken stream: {reason}; copy it again, "
+        "or export the series uncompressed"
+    )
 
 
 def _undecodable(name: str, syntax: UID) -> InputError:

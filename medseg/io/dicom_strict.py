@@ -22,9 +22,11 @@ from pydicom.uid import (
 )
 
 from medseg.domain.errors import MedsegError
-from medseg.io import openjpeg, stream_j2k_blocks
+from medseg.io import openjpeg
 from medseg.io.dicom_header import Header
 from medseg.io.stream_j2k import Codestream, bare, made_to_tell, walk
+from medseg.io.stream_j2k_blocks import damaged_blocks
+from medseg.io.stream_j2k_packets import PacketError
 from medseg.io.stream_jpeg import LOSSLESS, Jpeg, lossless_fault, walk_jpeg
 from medseg.io.stream_rle import RleError, decode_rle
 
@@ -76,7 +78,7 @@ def decode_frame(header: Header, stream: bytes, otherwise: Callable[[], NDArray[
         found = walk(stream, header.rows, header.columns, bits)
         if found.fault:
             raise StreamError(found.fault)
-        if openjpeg.library() is not None:
+        if openjpeg.functions() is not None:
             return _with_blocks(header, stream, found, _wavelets(header, stream, found))
     with _listening() as spoken:
         pixels = otherwise()
@@ -130,8 +132,8 @@ def _with_blocks(header: Header, stream: bytes, found: Codestream, frame: Frame)
     if not found.styles or not found.reversible:
         return frame
     try:
-        count = stream_j2k_blocks.damaged_blocks(stream, frame.pixels) or 0
-    except stream_j2k_blocks.StreamError as error:
+        count = damaged_blocks(stream, frame.pixels) or 0
+    except PacketError as error:
         raise StreamError(f"it {error}") from error
     if count and header.transfer_syntax == JPEG2000Lossless:
         raise StreamError(f"its pixels do not match the length of {count} code block{'s' if count > 1 else ''}")

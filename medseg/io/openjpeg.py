@@ -52,7 +52,7 @@ class Decoded:
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def functions() -> ctypes.CDLL | None:
     """OpenJPEG as pylibjpeg-openjpeg brings it; None where it hides the functions, as Windows' linker does."""
     try:
         spec = find_spec("_openjpeg")
@@ -90,7 +90,7 @@ def decode(stream: bytes, shape: tuple[int, int]) -> Decoded:
     Raises:
         OpenJpegError: If it fails, or has another shape or more components.
     """
-    opj = library()
+    opj = functions()
     assert opj is not None
     messages: list[str] = []
     errors: list[str] = []

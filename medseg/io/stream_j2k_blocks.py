@@ -10,14 +10,16 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from math import ceil, log2
+from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SOC, _SIZ, _COD, _SOT, _SOD, _EOC, _SOP, _EPH = 0xFF4F, 0xFF51, 0xFF52, 0xFF90, 0xFF93, 0xFFD9, 0xFF91, 0xFF92
+from medseg.io.stream_j2k_packets import Band, PacketError, read_packet
+
+_SIZ, _COD, _SOT, _EOC = 0xFF51, 0xFF52, 0xFF90, 0xFFD9
 _OTHERWISE = {0xFF53, 0xFF5E, 0xFF5F, 0xFF60, 0xFF61}  # COC, RGN, POC, PPM, PPT: forms that are not compared
 _ENDS_ALIKE = 0.9  # of the blocks: then the other encoder ends them as ours does, and every one has to
 _PADDING = 1
@@ -25,10 +27,6 @@ _MOST_LAYERS, _LEAST_PRECINCT = 1024, 5  # beyond them a header costs more than 
 _END_BYTES = 4  # by which encoders end a block otherwise
 
 Block = tuple[int, int, int, int, int]  # tile, resolution, precinct, band, number
-
-
-class StreamError(Exception):
-    """The stream does not follow the standard."""
 
 
 class OtherFormError(Exception):
@@ -52,28 +50,12 @@ class _Form:
     has_eph: bool
 
 
-@dataclass(eq=False)
-class _Band:
-    """The code blocks of one band in one precinct, as far as packets have told of them."""
-
-    key: tuple[int, int, int, int]
-    shape: tuple[int, int]
-    inclusion: _TagTree = field(init=False)
-    planes: _TagTree = field(init=False)
-    lengths: dict[int, int] = field(default_factory=dict)
-    passes: dict[int, int] = field(default_factory=dict)
-    bits: dict[int, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.inclusion, self.planes = _TagTree(*self.shape), _TagTree(*self.shape)
-
-
 def damaged_blocks(stream: bytes, pixels: NDArray[Any]) -> int | None:
     """Return how many code blocks of a lossless stream are not what its decoded pixels (rows, columns) make.
 
     None where the stream is not lossless, or of a form that is not compared (several components or tiles, other code
     block styles, markers that change coding on the way); of most of these the packets are read all the same.
-    Raises: StreamError for a stream that breaks the standard's syntax.
+    Raises: PacketError for a stream that breaks the standard's syntax.
     """
     start = stream.find(b"\xff\x4f\xff\x51") if stream[:2] == b"\0\0" else 0  # in a JP2 file's boxes
     try:
@@ -97,9 +79,8 @@ def _encoded(pixels: NDArray[Any], form: _Form) -> bytes:
     from PIL import Image
 
     half = 1 << (form.precision - 1)
-    words = pixels.astype(np.int64) & (
-        2 * half - 1
-    )  # the header of the file may call them signed where the stream does not
+    # The header of the file may call them signed where the stream does not.
+    words = pixels.astype(np.int64) & (2 * half - 1)
     values = ((words + half) % (2 * half) if form.is_signed else words) - half + (1 << 15)
     if values.min() < 0 or values.max() >= 1 << 16:
         raise OtherFormError
@@ -120,11 +101,11 @@ def _encoded(pixels: NDArray[Any], form: _Form) -> bytes:
 def _parsed(stream: bytes) -> tuple[_Form, list[bytes]]:
     """The form, and the packets of each tile, its parts put together."""
     if stream[:2] != b"\xff\x4f":
-        raise StreamError("does not begin with a start of codestream")
+        raise PacketError("does not begin with a start of codestream")
     at, size, coding, parts = 2, b"", b"", dict[int, list[bytes]]()
     while True:
         if at + 4 > len(stream):
-            raise StreamError("ends inside its headers")
+            raise PacketError("ends inside its headers")
         marker, length = struct.unpack_from(">HH", stream, at)
         if marker == _EOC:
             break
@@ -137,29 +118,29 @@ def _parsed(stream: bytes) -> tuple[_Form, list[bytes]]:
         if marker in _OTHERWISE:
             raise OtherFormError
         if not 0xFF50 <= marker <= 0xFF7F or parts:
-            raise StreamError(f"has the marker {marker:04X} in its main header")
+            raise PacketError(f"has the marker {marker:04X} in its main header")
         content = stream[at + 4 : at + 2 + length]
         size, coding = (content, coding) if marker == _SIZ else (size, content if marker == _COD else coding)
         at += 2 + length
     form = _form(size, coding)
     count = ceil(form.size[0] / form.tile[0]) * ceil(form.size[1] / form.tile[1])
     if sorted(parts) != list(range(count)):
-        raise StreamError(f"has {len(parts)} of {count} tiles")
+        raise PacketError(f"has {len(parts)} of {count} tiles")
     return form, [b"".join(parts[tile]) for tile in range(count)]
 
 
 def _tile_part(stream: bytes, at: int) -> tuple[int, bytes, int]:
     """The tile's number, the data of the part, and where the next part begins."""
     if at + 12 > len(stream):
-        raise StreamError("ends inside a tile header")
+        raise PacketError("ends inside a tile header")
     tile, length = struct.unpack_from(">HI", stream, at + 4)
     end = at + length if length else stream.rindex(b"\xff\xd9")
     if end > len(stream):
-        raise StreamError("a tile is longer than the stream")
+        raise PacketError("a tile is longer than the stream")
     inside = at + 12
     while stream[inside : inside + 2] != b"\xff\x93":
         if inside + 4 > end:
-            raise StreamError("a tile has no data")
+            raise PacketError("a tile has no data")
         marker, skipped = struct.unpack_from(">HH", stream, inside)
         if marker in _OTHERWISE or marker in (_COD, 0xFF5C):
             raise OtherFormError
@@ -169,7 +150,7 @@ def _tile_part(stream: bytes, at: int) -> tuple[int, bytes, int]:
 
 def _form(size: bytes, coding: bytes) -> _Form:
     if len(size) < 39 or len(coding) < 10:
-        raise StreamError("lacks its size or its coding style")
+        raise PacketError("lacks its size or its coding style")
     x, y, left, top, width, height, tile_left, tile_top, components = struct.unpack_from(">8IH", size, 2)
     depth, step_x, step_y = size[36:39]
     style, order, layers, _, levels, block_x, block_y, block_style, transform = struct.unpack_from(">BBHBBBBBB", coding)
@@ -183,12 +164,12 @@ def _form(size: bytes, coding: bytes) -> _Form:
         or layers > _MOST_LAYERS
         or not (block_x <= 8 and block_y <= 8 and block_x + block_y <= 8)
     ):
-        raise StreamError("has a coding style that the standard does not know")
+        raise PacketError("has a coding style that the standard does not know")
     if not (x and y and width and height and layers):
-        raise StreamError("has no size")
+        raise PacketError("has no size")
     sizes = [(byte & 15, byte >> 4) for byte in coding[10:]] if style & 1 else [(15, 15)] * (levels + 1)
     if len(sizes) != levels + 1 or any(0 in pair for pair in sizes[1:]):
-        raise StreamError("has precincts for another number of resolutions")
+        raise PacketError("has precincts for another number of resolutions")
     if any(min(pair) < _LEAST_PRECINCT for pair in sizes) or depth & 127 > 37:
         raise OtherFormError
     return _Form(
@@ -207,16 +188,16 @@ def _blocks(form: _Form, tiles: list[bytes]) -> dict[Block, int]:
         resolutions = [_precincts(form, number, area, r) for r in range(form.levels + 1)]
         at = 0
         for layer, bands in _packets(form, resolutions):
-            at = _packet(data, at, layer, bands, form.has_eph)
+            at = read_packet(data, at, layer, bands, form.has_eph)
         if len(data) - at > _PADDING:
-            raise StreamError(f"has {len(data) - at} bytes behind its last packet")
+            raise PacketError(f"has {len(data) - at} bytes behind its last packet")
         for bands in (bands for precincts in resolutions for bands in precincts):
             for band in bands:
                 found.update({(*band.key, n): length for n, length in band.lengths.items()})
     return found
 
 
-def _packets(form: _Form, resolutions: list[list[list[_Band]]]) -> Iterator[tuple[int, list[_Band]]]:
+def _packets(form: _Form, resolutions: list[list[list[Band]]]) -> Iterator[tuple[int, list[Band]]]:
     """The layers and precincts in the order of the packets; of one component, most progressions are the same."""
     if form.order >= 3 and any(len(precincts) > 1 for precincts in resolutions):
         raise OtherFormError
@@ -234,7 +215,7 @@ def _packets(form: _Form, resolutions: list[list[list[_Band]]]) -> Iterator[tupl
                 yield from ((layer, bands) for layer in range(form.layers))
 
 
-def _precincts(form: _Form, tile: int, area: tuple[int, int, int, int], resolution: int) -> list[list[_Band]]:
+def _precincts(form: _Form, tile: int, area: tuple[int, int, int, int], resolution: int) -> list[list[Band]]:
     """The bands of each precinct of a resolution, in raster order."""
     down = form.levels - resolution
     x0, y0, x1, y1 = (-(-edge >> down) if down == 0 else (edge + (1 << down) - 1) >> down for edge in area)
@@ -262,118 +243,6 @@ def _precincts(form: _Form, tile: int, area: tuple[int, int, int, int], resoluti
                 step = min(block, size)
                 edges.append(max((stop + step - 1) // step - start // step, 0) if stop > start else 0)
             if edges[0] and edges[1]:
-                bands.append(_Band((tile, resolution, number, band), (edges[1], edges[0])))
+                bands.append(Band((tile, resolution, number, band), (edges[1], edges[0])))
         found.append(bands)
     return found
-
-
-def _packet(data: bytes, at: int, layer: int, bands: list[_Band], has_eph: bool) -> int:
-    """Where the packet ends; its lengths are added to the bands."""
-    if data[at : at + 2] == b"\xff\x91":
-        at += 6
-    bits = _Bits(data, at)
-    added: list[int] = []
-    if bits.read(1):
-        for band in bands:
-            for n in range(band.shape[0] * band.shape[1]):
-                length = _block_header(bits, band, n, layer)
-                if length is not None:
-                    added.append(length)
-    at = bits.end()
-    if has_eph and data[at : at + 2] == b"\xff\x92":
-        at += 2
-    at += sum(added)
-    if at > len(data):
-        raise StreamError("a packet is longer than its tile")
-    return at
-
-
-def _block_header(bits: _Bits, band: _Band, n: int, layer: int) -> int | None:
-    """How many bytes this packet adds to a code block; None where it adds none."""
-    row, column = divmod(n, band.shape[1])
-    if n in band.passes:
-        if not bits.read(1):
-            return None
-    else:
-        if not band.inclusion.is_at_most(bits, row, column, layer):
-            return None
-        planes = 0
-        while not band.planes.is_at_most(bits, row, column, planes):
-            planes += 1
-            if planes > 80:
-                raise StreamError("a code block has too many empty bit planes")
-        band.bits[n], band.passes[n], band.lengths[n] = 3, 0, 0
-    passes = _passes(bits)
-    while bits.read(1):
-        band.bits[n] += 1
-    width = band.bits[n] + int(log2(passes))
-    if width > 32:
-        raise StreamError("a code block has no length")
-    length = bits.read(width)
-    band.passes[n] += passes
-    band.lengths[n] += length
-    return length
-
-
-def _passes(bits: _Bits) -> int:
-    """Table B.4."""
-    if not bits.read(1):
-        return 1
-    if not bits.read(1):
-        return 2
-    if (value := bits.read(2)) < 3:
-        return 3 + value
-    if (value := bits.read(5)) < 31:
-        return 6 + value
-    return 37 + bits.read(7)
-
-
-class _Bits:
-    """The bits of a packet header, where a byte after FF has seven (B.10.1)."""
-
-    def __init__(self, data: bytes, at: int):
-        self.data, self.at, self.left, self.byte = data, at, 0, 0
-
-    def read(self, count: int) -> int:
-        value = 0
-        for _ in range(count):
-            if not self.left:
-                if self.at >= len(self.data):
-                    raise StreamError("ends inside a packet")
-                self.left = 7 if self.byte == 0xFF else 8
-                self.byte = self.data[self.at]
-                self.at += 1
-            self.left -= 1
-            value = value << 1 | self.byte >> self.left & 1
-        return value
-
-    def end(self) -> int:
-        """The first byte after the header."""
-        return self.at + (self.byte == 0xFF)
-
-
-class _TagTree:
-    """B.10.2: values of a grid, of which a packet tells no more than whether they are at most so much."""
-
-    def __init__(self, rows: int, columns: int):
-        self.levels: list[list[list[list[int]]]] = []  # of each node the least that its value can be, and whether it is
-        while True:
-            self.levels.append([[[0, 0] for _ in range(columns)] for _ in range(rows)])
-            if rows * columns == 1:
-                break
-            rows, columns = (rows + 1) // 2, (columns + 1) // 2
-
-    def is_at_most(self, bits: _Bits, row: int, column: int, most: int) -> bool:
-        least = 0
-        for level in range(len(self.levels) - 1, -1, -1):
-            node = self.levels[level][row >> level][column >> level]
-            node[0] = max(node[0], least)
-            while not node[1] and node[0] <= most:
-                if bits.read(1):
-                    node[1] = 1
-                else:
-                    node[0] += 1
-            least = node[0]
-            if not node[1]:
-                return False
-        return least <= most

@@ -127,16 +127,9 @@ def test_what_ends_the_batch_lets_the_last_case_be_written(step, error):
     assert set(seen) <= {0, 1}
 
 
-def test_an_interruption_while_the_writing_thread_starts_leaves_nothing_half_written(monkeypatch):
-    """On a busy machine `Thread.start` returns late; interrupted there, the executor did not know its thread, and the
-    process ended before what the thread was writing was whole.
-    """
-    start, begun, whole = threading.Thread.start, threading.Event(), threading.Event()
-
-    def linger(thread):
-        start(thread)
-        if thread.name.startswith("medseg-write") and begun.wait(0.5):
-            raise KeyboardInterrupt
+def interrupt_while_writing(begun):
+    """A batch interrupted in its second case, while the first is being written, which has to end."""
+    whole = threading.Event()
 
     def work(case, value):
         if case == 1:
@@ -149,14 +142,28 @@ def test_an_interruption_while_the_writing_thread_starts_leaves_nothing_half_wri
         time.sleep(0.3)
         whole.set()
 
-    monkeypatch.setattr(threading.Thread, "start", linger)
     with pytest.raises(KeyboardInterrupt):
         list(run_batch(range(3), lambda case, beside: case, work, write))
     assert whole.is_set()
 
 
+def test_an_interruption_while_the_writing_thread_starts_leaves_nothing_half_written(monkeypatch):
+    """On a busy machine `Thread.start` returns late; interrupted there, the executor did not know its thread, and the
+    process ended before what the thread was writing was whole.
+    """
+    start, begun = threading.Thread.start, threading.Event()
+
+    def linger(thread):
+        start(thread)
+        if thread.name.startswith("medseg-write") and begun.wait(0.5):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", linger)
+    interrupt_while_writing(begun)
+
+
 def test_a_second_interruption_does_not_stop_the_waiting(monkeypatch):
-    join, begun, whole, interruptions = threading.Thread.join, threading.Event(), threading.Event(), [1, 1]
+    join, begun, interruptions = threading.Thread.join, threading.Event(), [1, 1]
 
     def interrupted(thread, timeout=None):
         if thread.name.startswith("medseg-write") and interruptions:
@@ -164,19 +171,6 @@ def test_a_second_interruption_does_not_stop_the_waiting(monkeypatch):
             raise KeyboardInterrupt
         join(thread, timeout)
 
-    def work(case, value):
-        if case == 1:
-            assert begun.wait(20)
-            raise KeyboardInterrupt
-        return value
-
-    def write(case, value):
-        begun.set()
-        time.sleep(0.3)
-        whole.set()
-
     monkeypatch.setattr(threading.Thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        list(run_batch(range(3), lambda case, beside: case, work, write))
-    assert whole.is_set()
+    interrupt_while_writing(begun)
     assert interruptions == []

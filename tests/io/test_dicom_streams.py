@@ -36,7 +36,7 @@ from tests.io.test_dicom import header_of
 
 SLICE = np.ascontiguousarray(phantom().voxels[0, :, :, 4].T.astype(np.uint16))
 COMPRESSED = [name for name in UIDS if name != "deflated"]
-needs_openjpeg = pytest.mark.skipif(openjpeg.library() is None, reason="OpenJPEG's functions are hidden")
+needs_openjpeg = pytest.mark.skipif(openjpeg.functions() is None, reason="OpenJPEG's functions are hidden")
 
 
 def put_stream(path, stream):
@@ -186,7 +186,7 @@ def test_where_openjpeg_cannot_be_asked_the_installed_codecs_decode_the_same(tmp
     """On Windows its functions are hidden: streams are still walked, their code is not checked."""
     files = compressed_series(tmp_path / "s", name)
     checked = read_dicom(tmp_path / "s", "case")
-    monkeypatch.setattr(openjpeg, "library", lambda: None)
+    monkeypatch.setattr(openjpeg, "functions", lambda: None)
     assert np.array_equal(read_dicom(tmp_path / "s", "case").voxels, checked.voxels)
     put_stream(files[4], cut_off_and_end(random.Random(1), stream_in(files[4])))
     with pytest.raises(InputError, match="file 5 of 9"):

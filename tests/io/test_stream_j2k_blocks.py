@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medseg.io.stream_j2k_blocks import StreamError, damaged_blocks
+from medseg.io.stream_j2k_blocks import damaged_blocks
+from medseg.io.stream_j2k_packets import PacketError
 from tests.compressed import phantom
 
 PIXELS = np.ascontiguousarray(phantom().voxels[0, :, :, 4].T).astype(np.uint16)
@@ -51,9 +52,9 @@ def test_other_pixels_than_the_stream_has_are_found():
 
 def test_a_stream_cut_or_lengthened_inside_is_refused():
     stream = jpeg2000()
-    with pytest.raises(StreamError):
+    with pytest.raises(PacketError):
         damaged_blocks(stream[: len(stream) // 2] + b"\xff\xd9", PIXELS)
-    with pytest.raises(StreamError, match="behind its last packet"):
+    with pytest.raises(PacketError, match="behind its last packet"):
         damaged_blocks(_with_length(stream[:-2] + bytes(40) + b"\xff\xd9", 40), PIXELS)
 
 
