@@ -55,7 +55,7 @@ class Check:
 
 
 def all_checks(bundle: Any) -> list[Check]:
-    """Of a Bundle or MonaiBundle, in the order in which they are told.
+    """Facts about a Bundle or MonaiBundle, in the order in which they are shown.
 
     Raises: BundleError where the weights are damaged or do not fit: then there is nothing else to tell.
     """

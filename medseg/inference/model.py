@@ -156,7 +156,7 @@ class Model(Protocol):
         ...
 
     def expect(self, windows: int) -> None:
-        """Say before the first window how many come for the first image; what runs the network may depend on it."""
+        """Announce, before the first window, how many the first image has; the choice of backend may depend on it."""
         ...
 
     def choice(self, windows: int) -> BackendChoice | None:

@@ -44,7 +44,7 @@ class Files:
 
 
 def find_files(root: Path) -> Files:
-    """What there is to look at, nested and linked folders included; nothing is told apart yet but in zips.
+    """The files to look at, nested and linked folders included; only zips are opened at this point.
 
     skipped: members of a zip that are no DICOM, which are not unpacked.
     Raises: InputError for what cannot be listed or unpacked, and for links that lead nowhere; SeriesError for a

@@ -176,7 +176,7 @@ def keep_frames(header: Dataset, frames: Sequence[int]) -> None:
 def _faults(headers: Sequence[Dataset]) -> Iterator[str]:
     """What keeps an object from referring to the images: each identifier there, one, and shared or not as it must be.
 
-    No value is told: an identifier leads to a patient.
+    Messages contain no values, because an identifier can lead to a patient.
     """
     count = len(headers)
     images = f"of {count} images"

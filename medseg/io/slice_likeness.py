@@ -84,7 +84,7 @@ def _outstanding(k: int, channels: Sequence[Float64Array]) -> list[Unlike]:
 
 
 def _flat_alone(flat: NDArray[np.bool_]) -> Float64Array:
-    """Of each slice the share of blocks that are flat, (slices, blocks), here alone; 0 where it is not unusual."""
+    """For each slice, the share of blocks that are flat in it alone; 0 where that is usual. flat: (slices, blocks)."""
     share = np.zeros(len(flat))
     share[1:-1] = (flat[1:-1] & ~flat[:-2] & ~flat[2:]).mean(1)
     usual = np.array([np.percentile(np.delete(share, k), _SHARE) for k in range(len(share))])
@@ -125,7 +125,7 @@ def _blocks(pixels: NDArray[np.generic]) -> tuple[Float64Array, Float64Array]:
 
 
 def _scores(blocks: Float64Array) -> Float64Array:
-    """Of each slice from its blocks, (slices, blocks)."""
+    """The score of each slice. blocks: (slices, blocks)."""
     near, far = np.abs(np.diff(blocks, axis=0)), np.abs(blocks[2:] - blocks[:-2])
     excess = np.zeros_like(blocks)
     excess[1:-1] = np.minimum(near[:-1], near[1:]) - far

@@ -123,7 +123,7 @@ def _size_fault(size: bytes, rows: int, columns: int, bits: int) -> str:
 
 
 def _coding_fault(blocks: bytes, steps: bytes) -> str:
-    """Of COD and QCD together: the transform, its levels and one step for each of its bands."""
+    """What is wrong with COD and QCD: the transform, its levels and one quantisation step for each band."""
     if len(blocks) < 10 or not steps:
         return "it does not say how it is coded"
     progression, levels, width, height, transform = blocks[1], blocks[5], blocks[6], blocks[7], blocks[9]
@@ -143,7 +143,7 @@ def _coding_fault(blocks: bytes, steps: bytes) -> str:
 
 
 def _parts_fault(stream: bytes, place: int, tiles: int, packets: int) -> tuple[str, list[int]]:
-    """Of all tile-parts, which must lie end to end up to EOC, every tile whole; and the styles in their headers.
+    """What is wrong with the tile-parts, which must lie end to end up to EOC; and the styles in their headers.
 
     A zero is a packet without data, so no more of them than packets may stand alone. packets: 0 where not known.
     """
